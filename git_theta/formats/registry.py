@@ -1,0 +1,152 @@
+"""Which format a file is, decided from its content, and the layout every plug-in must deliver.
+
+A plug-in is a module with ``sniff(source) -> bool`` (magic numbers only, a few reads) and
+``scan(source) -> Layout``. The table below names them in the order they are asked; modules are imported when
+they are asked, so a filter start pays for none. Further plug-ins come by the entry point
+``git_theta.formats``: the entry point's name is the format's permanent name and it loads such a module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, cast
+
+from git_theta.errors import Exit, ThetaError
+from git_theta.formats.source import MalformedCheckpoint, Source
+from git_theta.model import DTYPES, Group, Layout, Span, nbytes
+
+FORMATS: dict[str, str] = {
+    "gguf": "git_theta.formats.gguf",
+    "npy": "git_theta.formats.npy",
+    "pytorch-zip": "git_theta.formats.pytorch_zip",
+    "npz": "git_theta.formats.npz",
+    "pytorch-legacy": "git_theta.formats.pytorch_legacy",
+    "safetensors": "git_theta.formats.safetensors",
+}
+"""Format name (permanent: written into manifests) to module, in the order they are asked."""
+
+OPAQUE = "opaque"
+
+
+class UnknownFormat(ThetaError):
+    """A format was asked for by name and nothing provides it."""
+
+    exit_code = Exit.USAGE
+
+
+class Format(Protocol):
+    """What a plug-in module offers."""
+
+    def sniff(self, source: Source) -> bool:
+        """Whether the first (or last) bytes carry this format's mark. Never raises for any content."""
+
+    def scan(self, source: Source) -> Layout:
+        """Where the groups are; raises :class:`MalformedCheckpoint` when the file breaks the format's rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A layout, and why the file was taken as opaque (None when it was understood or never claimed a format)."""
+
+    layout: Layout
+    warning: str | None = None
+
+
+def scan(source: Source, forced: str | None = None) -> Scan:
+    """Recognise the format and find the groups; ``forced`` names a format instead of sniffing.
+
+    Never raises for bad content: what cannot be understood is one opaque group with a warning.
+    """
+    if forced == OPAQUE:
+        return Scan(opaque(source.size))
+    for name in [forced] if forced else [*FORMATS, *_plugin_names()]:
+        plugin = load(name)
+        if not forced and not plugin.sniff(source):
+            continue
+        try:
+            return Scan(check_layout(plugin.scan(source), source.size))
+        except MalformedCheckpoint as error:
+            return Scan(opaque(source.size), f"not a readable {name} file ({error}); stored whole as one group")
+        except (RecursionError, MemoryError) as error:
+            return Scan(
+                opaque(source.size), f"{name} reader gave up ({type(error).__name__}); stored whole as one group"
+            )
+    return Scan(opaque(source.size))
+
+
+def load(name: str) -> Format:
+    """The plug-in module of a format name; raises :class:`UnknownFormat`."""
+    if name in FORMATS:
+        return cast(Format, import_module(FORMATS[name]))
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group="git_theta.formats"):
+        if point.name == name:
+            return cast(Format, point.load())
+    raise UnknownFormat(f"no format is called {name!r}", hint=f"known formats: {', '.join([*FORMATS, OPAQUE])}")
+
+
+def _plugin_names() -> list[str]:
+    """Names from the entry point, in sorted order; looked up only when no built-in format matched."""
+    from importlib.metadata import entry_points
+
+    return sorted(point.name for point in entry_points(group="git_theta.formats"))
+
+
+def opaque(size: int) -> Layout:
+    """The layout of a file nothing is known about: one group over everything, none for an empty file."""
+    span = Span(0, size, (Group("file", OPAQUE, (size,)),))
+    return Layout(OPAQUE, size, (span,) if size else ())
+
+
+def check_layout(layout: Layout, size: int) -> Layout:
+    """Refuse spans that overlap, leave the file or contradict their dtype and shape; make group names unique.
+
+    A view must stay inside its span. Repeated names get ``~2``, ``~3``... in file order, so that a name is
+    always enough to find a group.
+    """
+    if layout.size != size:
+        raise MalformedCheckpoint(f"the layout describes {layout.size:,} bytes, the file has {size:,}")
+    seen: set[str] = set()
+    end = 0
+    spans = []
+    for span in layout.spans:
+        if span.start < end or span.length < 0 or span.end > size:
+            raise MalformedCheckpoint(
+                f"group {span.groups[0].name!r} covers bytes {span.start:,} to {span.end:,}, "
+                f"expected within {end:,} to {size:,}"
+            )
+        end = span.end
+        for group in span.groups:
+            _check_group(group, span.length)
+        spans.append(Span(span.start, span.length, tuple(_unique(g, seen) for g in span.groups)))
+    return Layout(layout.format, size, tuple(spans))
+
+
+def _check_group(group: Group, length: int) -> None:
+    if group.dtype not in DTYPES:
+        raise MalformedCheckpoint(f"group {group.name!r} has unknown dtype {group.dtype!r}")
+    if any(side < 0 or side >= 1 << 63 for side in group.shape) or len(group.shape) > 64:
+        raise MalformedCheckpoint(f"group {group.name!r} has an impossible shape")
+    if group.view is None:
+        if nbytes(group.dtype, group.shape) != length:
+            raise MalformedCheckpoint(
+                f"group {group.name!r}: {group.dtype} of shape {list(group.shape)} does not fill {length:,} bytes"
+            )
+        return
+    view, itemsize = group.view, DTYPES[group.dtype].bits // 8
+    if len(view.strides) != len(group.shape) or view.offset < 0 or any(s < 0 or s >= 1 << 63 for s in view.strides):
+        raise MalformedCheckpoint(f"group {group.name!r} has an impossible view")
+    last = view.offset + sum((side - 1) * stride for side, stride in zip(group.shape, view.strides, strict=True))
+    if 0 not in group.shape and (last + 1) * itemsize > length:
+        raise MalformedCheckpoint(f"group {group.name!r} looks past the end of its {length:,} bytes")
+
+
+def _unique(group: Group, seen: set[str]) -> Group:
+    name, count = group.name, 1
+    while name in seen:
+        count += 1
+        name = f"{group.name}~{count}"
+    seen.add(name)
+    return group if name == group.name else Group(name, group.dtype, group.shape, group.view)
