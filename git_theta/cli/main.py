@@ -1,0 +1,73 @@
+"""Where ``git-theta`` starts: the command line enters, an exit code leaves.
+
+Every error a user can meet becomes text here and nowhere else: a :class:`~git_theta.errors.ThetaError` is one
+line, its hint and its own exit code; Ctrl-C is 130; a closed pipe is silent; anything unforeseen is one line
+that says how to see the traceback. Git starts ``git-theta filter-process`` on every ``add`` and ``checkout``,
+so that command is reached before click (30 ms) or any other heavy module is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import TracebackType
+
+from git_theta.errors import Exit, ThetaError
+
+TRACE = "GIT_THETA_TRACE"
+
+
+def main() -> int:
+    """Run the command in ``sys.argv`` and return its exit code."""
+    sys.excepthook = _report_unforeseen
+    arguments = sys.argv[1:]
+    try:
+        if arguments == ["filter-process"]:
+            from git_theta.cli.filter_process import run
+
+            code = run()
+        else:
+            from git_theta.cli.commands import run_command
+
+            code = run_command(arguments)
+        sys.stdout.flush()
+        return code
+    except ThetaError as error:
+        if _tracing():
+            raise
+        _complain(str(error), error.hint)
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain once more when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+    except OSError as error:
+        if _tracing():
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        _complain(f"{place}{error.strerror or error}")
+        return Exit.FAILED
+
+
+def _tracing() -> bool:
+    return os.environ.get(TRACE, "").lower() not in {"", "0", "no", "off", "false"}
+
+
+def _complain(message: str, hint: str | None = None) -> None:
+    """Write an error and its hint to stderr, line by line as Git does."""
+    lines = [f"git-theta: {message}", *(f"hint: {line}" for line in (hint or "").splitlines())]
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+def _report_unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What Python calls for an exception nobody caught; the exit code is 1 either way."""
+    if _tracing():
+        sys.__excepthook__(kind, error, trace)
+    else:
+        _complain(
+            f"unexpected {kind.__name__}: {error}",
+            f"this is a bug in git-theta; run the command again with {TRACE}=1 to see where, and please report it",
+        )
