@@ -116,6 +116,29 @@ class Group:
     view: View | None = None
 
 
+def misfit(group: Group, length: int) -> str | None:
+    """Why ``group`` cannot live in a span of ``length`` bytes, as the end of a sentence; None when it can.
+
+    Checks every number before it is multiplied: sides and strides below 2^63, at most 64 dimensions, a
+    view inside its span, and without a view exactly ``length`` bytes.
+    """
+    if group.dtype not in DTYPES:
+        return f"has unknown dtype {group.dtype!r}"
+    if len(group.shape) > 64 or any(side < 0 or side >= 1 << 63 for side in group.shape):
+        return "has an impossible shape"
+    if group.view is None:
+        if nbytes(group.dtype, group.shape) == length:
+            return None
+        return f"of {group.dtype} and shape {list(group.shape)} does not fill its {length:,} bytes"
+    view = group.view
+    if len(view.strides) != len(group.shape) or any(n < 0 or n >= 1 << 63 for n in (view.offset, *view.strides)):
+        return "has an impossible view"
+    last = view.offset + sum((side - 1) * stride for side, stride in zip(group.shape, view.strides, strict=True))
+    if 0 not in group.shape and (last + 1) * (DTYPES[group.dtype].bits // 8) > length:
+        return f"looks past the end of its {length:,} bytes"
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Bytes [start, start + length) of one file, and the groups that live there.

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from git_theta.errors import Exit, ThetaError
 from git_theta.formats.source import MalformedCheckpoint, Source
-from git_theta.model import DTYPES, Group, Layout, Span, nbytes
+from git_theta.model import Group, Layout, Span, misfit
 
 FORMATS: dict[str, str] = {
     "gguf": "git_theta.formats.gguf",
@@ -119,28 +119,11 @@ def check_layout(layout: Layout, size: int) -> Layout:
             )
         end = span.end
         for group in span.groups:
-            _check_group(group, span.length)
+            reason = misfit(group, span.length)
+            if reason:
+                raise MalformedCheckpoint(f"group {group.name!r} {reason}")
         spans.append(Span(span.start, span.length, tuple(_unique(g, seen) for g in span.groups)))
     return Layout(layout.format, size, tuple(spans))
-
-
-def _check_group(group: Group, length: int) -> None:
-    if group.dtype not in DTYPES:
-        raise MalformedCheckpoint(f"group {group.name!r} has unknown dtype {group.dtype!r}")
-    if any(side < 0 or side >= 1 << 63 for side in group.shape) or len(group.shape) > 64:
-        raise MalformedCheckpoint(f"group {group.name!r} has an impossible shape")
-    if group.view is None:
-        if nbytes(group.dtype, group.shape) != length:
-            raise MalformedCheckpoint(
-                f"group {group.name!r}: {group.dtype} of shape {list(group.shape)} does not fill {length:,} bytes"
-            )
-        return
-    view, itemsize = group.view, DTYPES[group.dtype].bits // 8
-    if len(view.strides) != len(group.shape) or view.offset < 0 or any(s < 0 or s >= 1 << 63 for s in view.strides):
-        raise MalformedCheckpoint(f"group {group.name!r} has an impossible view")
-    last = view.offset + sum((side - 1) * stride for side, stride in zip(group.shape, view.strides, strict=True))
-    if 0 not in group.shape and (last + 1) * itemsize > length:
-        raise MalformedCheckpoint(f"group {group.name!r} looks past the end of its {length:,} bytes")
 
 
 def _unique(group: Group, seen: set[str]) -> Group:

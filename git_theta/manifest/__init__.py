@@ -1,1 +1,25 @@
-"""manifest"""
+"""The text Git tracks for a checkpoint: :class:`~git_theta.model.Manifest` to bytes and back.
+
+The grammar is normative in ``docs/manifest-spec.md``. What always holds: there is exactly one valid encoding
+of a manifest, and :func:`parse` accepts no other.
+"""
+
+from git_theta.manifest.text import (
+    DamagedManifest,
+    ManifestFromNewerVersion,
+    looks_like_manifest,
+    parse,
+    render,
+    root,
+    where_token,
+)
+
+__all__ = [
+    "DamagedManifest",
+    "ManifestFromNewerVersion",
+    "looks_like_manifest",
+    "parse",
+    "render",
+    "root",
+    "where_token",
+]

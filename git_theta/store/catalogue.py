@@ -1,0 +1,152 @@
+"""What this machine has verified: which place holds which digest. A cache, safe to delete.
+
+A row says: these slots decoded to this digest here (because they were encoded here, or decoded and checked
+here), and the objects' files have not been touched since. Rows whose objects changed or went are not believed,
+so a forged or damaged object can never stand in for bytes a user has. Whatever goes wrong with the file itself
+(damaged, locked, read-only) only costs the reuse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from git_theta.model import Digest, Oid, Slot
+from git_theta.store.disk import Store
+
+_SCHEMA = """
+create table if not exists object (oid text primary key, size integer, changed integer) without rowid;
+create table if not exists value (digest text, place text, primary key (digest, place)) without rowid;
+"""
+_BATCH = 400  # below SQLite's oldest limit of 999 variables in one statement
+
+
+class Catalogue:
+    """Verified places by digest, for the objects of ``store``. Use from one thread at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._path = store.root / "catalogue.sqlite"
+        self._db: sqlite3.Connection | None = None
+        self._trusted: dict[Oid, bool] = {}
+
+    def places(self, digest: Digest) -> list[tuple[Slot, ...]]:
+        """Every trusted place whose value has ``digest``."""
+        rows = self._rows("select place from value where digest = ?", (digest,))
+        places = [parse_place(text) for (text,) in rows]
+        return [place for place in places if all(self._trust(slot.oid) for slot in place)]
+
+    def verified(self, values: Iterable[tuple[Digest, tuple[Slot, ...]]]) -> set[tuple[Digest, tuple[Slot, ...]]]:
+        """Those of ``values`` that are trusted to decode to their digest."""
+        wanted = list(dict.fromkeys(values))
+        found = set()
+        for at in range(0, len(wanted), _BATCH):
+            part = wanted[at : at + _BATCH]
+            marks = ",".join("?" * len(part))
+            rows = self._rows(
+                f"select digest, place from value where digest in ({marks})",  # noqa: S608 (only question marks)
+                [digest for digest, _ in part],
+            )
+            known = {(digest, place) for digest, place in rows}
+            found.update(v for v in part if (v[0], render_place(v[1])) in known)
+        return {v for v in found if all(self._trust(slot.oid) for slot in v[1])}
+
+    def record(self, values: Iterable[tuple[Digest, tuple[Slot, ...]]]) -> None:
+        """Remember that each place decodes to its digest."""
+        values = list(values)
+        stats = {oid: self._signature(oid) for oid in {slot.oid for _, place in values for slot in place}}
+        rows = [(digest, render_place(place)) for digest, place in values]
+        db = self._open()
+        if db is None:
+            return
+        try:
+            with db:
+                for oid, signature in stats.items():
+                    if signature and not self._trust(oid):
+                        if db.execute("select 1 from object where oid = ?", (oid,)).fetchone():
+                            self._forget(db, oid)
+                        db.execute("insert into object values (?, ?, ?)", (oid, *signature))
+                db.executemany("insert or ignore into value values (?, ?)", rows)
+        except sqlite3.Error:
+            self._give_up()
+        self._trusted.clear()
+
+    def distrust(self, oid: Oid) -> None:
+        """Forget everything about one object: its bytes turned out wrong."""
+        self._trusted.pop(oid, None)
+        db = self._open()
+        if db is not None:
+            with contextlib.suppress(sqlite3.Error), db:
+                self._forget(db, oid)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    @staticmethod
+    def _forget(db: sqlite3.Connection, oid: Oid) -> None:
+        db.execute("delete from object where oid = ?", (oid,))
+        db.execute("delete from value where place like ?", (f"%{oid}%",))
+
+    def _trust(self, oid: Oid) -> bool:
+        """Whether the object's file is the one that was verified: same size, same change time."""
+        if oid not in self._trusted:
+            rows = self._rows("select size, changed from object where oid = ?", (oid,))
+            self._trusted[oid] = bool(rows) and rows[0] == self._signature(oid)
+        return self._trusted[oid]
+
+    def _signature(self, oid: Oid) -> tuple[int, int] | None:
+        found = self._store.stat(oid)
+        return (found.st_size, found.st_mtime_ns) if found else None
+
+    def _rows(self, query: str, values: Sequence[str]) -> list[tuple[str, ...]] | list[tuple[int, ...]]:
+        db = self._open()
+        if db is None:
+            return []
+        try:
+            return db.execute(query, values).fetchall()
+        except sqlite3.Error:
+            self._give_up()
+            return []
+
+    def _open(self) -> sqlite3.Connection | None:
+        if self._db is None:
+            try:
+                self._store.root.mkdir(parents=True, exist_ok=True)
+                self._db = _connect(self._path)
+            except sqlite3.DatabaseError:
+                # Not a database any more: start again from nothing.
+                with contextlib.suppress(OSError, sqlite3.Error):
+                    os.unlink(self._path)
+                    self._db = _connect(self._path)
+            except OSError:
+                return None
+        return self._db
+
+    def _give_up(self) -> None:
+        self.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=20, check_same_thread=False)
+    # Losing the last rows in a power cut costs a re-encoding, so nothing waits for the disk.
+    db.execute("pragma synchronous = off")
+    db.executescript(_SCHEMA)
+    return db
+
+
+def render_place(place: tuple[Slot, ...]) -> str:
+    """Slots as text, with full oids."""
+    return "+".join(f"{slot.oid}:{slot.index}" for slot in place)
+
+
+def parse_place(text: str) -> tuple[Slot, ...]:
+    """Slots back from :func:`render_place`."""
+    return tuple(Slot(Oid(part[:64]), int(part[65:])) for part in text.split("+"))

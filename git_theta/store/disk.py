@@ -1,0 +1,124 @@
+"""Objects as files: put, get, has. Many processes may share one store.
+
+Enters: payloads, written piece by piece into a :class:`Draft`. Leaves: files named by the sha256 of their
+payload, under ``objects/aa/bb/`` (Git LFS's own media layout, so that Git LFS can send them). What always
+holds: a file under ``objects/`` was complete when it got its name; what a crash leaves behind lies in ``tmp/``
+and is never looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from git_theta.errors import Exit, ThetaError
+from git_theta.model import Oid
+
+
+class MissingObject(ThetaError):
+    """An object is not in the store, or is not the size it should be."""
+
+    exit_code = Exit.MISSING
+
+    def __init__(self, oid: Oid, found: str) -> None:
+        super().__init__(f"object {oid} {found}", hint="git theta fetch")
+        self.oid = oid
+
+
+class Store:
+    """The objects below ``root``; ``root`` is made when something is first put."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.objects = root / "objects"
+        self.tmp = root / "tmp"
+
+    def path(self, oid: Oid) -> Path:
+        """Where the object is, or would be."""
+        return self.objects / oid[:2] / oid[2:4] / oid
+
+    def stat(self, oid: Oid) -> os.stat_result | None:
+        """The object's file status, or None when it is not here."""
+        try:
+            return self.path(oid).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def has(self, oid: Oid, size: int) -> bool:
+        """Whether the object is here and of its right size."""
+        found = self.stat(oid)
+        return found is not None and found.st_size == size
+
+    def open(self, oid: Oid) -> int:
+        """A file descriptor to read the object from; raises :class:`MissingObject`."""
+        try:
+            return os.open(self.path(oid), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingObject(oid, "is not in the local store") from None
+
+    def draft(self) -> Draft:
+        """A new object, to be written and then put."""
+        self.tmp.mkdir(parents=True, exist_ok=True)
+        return Draft(self)
+
+    def oids(self) -> Iterator[tuple[Oid, int]]:
+        """Every object here with its size, in order of oid."""
+        for folder in sorted(self.objects.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]")):
+            for file in sorted(folder.iterdir()):
+                if len(file.name) == 64:
+                    yield Oid(file.name), file.stat().st_size
+
+    def quarantine(self, oid: Oid) -> None:
+        """Take a corrupt object out of sight, so that the next fetch or add brings a good one. Keeps the bytes."""
+        aside = self.root / "corrupt"
+        aside.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.path(oid), aside / oid)
+
+
+class Draft:
+    """An object being written: bytes go to a temporary file of the store, hashed on the way."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._fd, name = tempfile.mkstemp(prefix="draft-", dir=store.tmp)
+        self._path = Path(name)
+        self._hash = sha256()
+        self.size = 0
+
+    def write(self, buffers: Iterable[bytes | bytearray | memoryview]) -> int:
+        """Append ``buffers``; returns how many bytes they held. Raises OSError (disk full) as the system does."""
+        before = self.size
+        for buffer in buffers:
+            self._hash.update(buffer)
+            view = memoryview(buffer).cast("B")
+            while view:
+                view = view[os.write(self._fd, view) :]
+            self.size += memoryview(buffer).nbytes
+        return self.size - before
+
+    def put(self) -> Oid:
+        """Give the object its name. Another process may have put the same one: then that one stays."""
+        oid = Oid(self._hash.hexdigest())
+        os.fchmod(self._fd, 0o444) if hasattr(os, "fchmod") else None
+        os.close(self._fd)
+        self._fd = -1
+        path = self._store.path(oid)
+        if self._store.has(oid, self.size):
+            self._path.unlink()
+            return oid
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(self._path, path)
+        return oid
+
+    def discard(self) -> None:
+        """Forget the draft. Harmless after :meth:`put`."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
