@@ -8,7 +8,7 @@ they are asked, so a filter start pays for none. Further plug-ins come by the en
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -67,12 +67,18 @@ def scan(source: Source, forced: str | None = None) -> Scan:
         try:
             return Scan(check_layout(plugin.scan(source), source.size))
         except MalformedCheckpoint as error:
-            return Scan(opaque(source.size), f"not a readable {name} file ({error}); stored whole as one group")
+            return Scan(opaque(source.size), f"not a readable {name} file ({_brief(error)}); stored whole as one group")
         except (RecursionError, MemoryError) as error:
             return Scan(
                 opaque(source.size), f"{name} reader gave up ({type(error).__name__}); stored whole as one group"
             )
     return Scan(opaque(source.size))
+
+
+def _brief(error: Exception) -> str:
+    """One short line: a message may quote names from the file, of any length."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:300] + "..."
 
 
 def load(name: str) -> Format:
@@ -108,9 +114,7 @@ def check_layout(layout: Layout, size: int) -> Layout:
     """
     if layout.size != size:
         raise MalformedCheckpoint(f"the layout describes {layout.size:,} bytes, the file has {size:,}")
-    seen: set[str] = set()
     end = 0
-    spans = []
     for span in layout.spans:
         if span.start < end or span.length < 0 or span.end > size:
             raise MalformedCheckpoint(
@@ -122,14 +126,28 @@ def check_layout(layout: Layout, size: int) -> Layout:
             reason = misfit(group, span.length)
             if reason:
                 raise MalformedCheckpoint(f"group {group.name!r} {reason}")
-        spans.append(Span(span.start, span.length, tuple(_unique(g, seen) for g in span.groups)))
-    return Layout(layout.format, size, tuple(spans))
+    return _with_unique_names(layout)
 
 
-def _unique(group: Group, seen: set[str]) -> Group:
-    name, count = group.name, 1
-    while name in seen:
-        count += 1
-        name = f"{group.name}~{count}"
-    seen.add(name)
-    return group if name == group.name else Group(name, group.dtype, group.shape, group.view)
+def _with_unique_names(layout: Layout) -> Layout:
+    """The layout itself when no name repeats, as in nearly every file; else a copy with suffixes."""
+    names = [group.name for span in layout.spans for group in span.groups]
+    if len(set(names)) == len(names):
+        return layout
+    seen: set[str] = set()
+    tried: dict[str, int] = {}
+    spans = []
+    for span in layout.spans:
+        groups = tuple(replace(group, name=_unique(group.name, seen, tried)) for group in span.groups)
+        spans.append(replace(span, groups=groups))
+    return replace(layout, spans=tuple(spans))
+
+
+def _unique(name: str, seen: set[str], tried: dict[str, int]) -> str:
+    """``name``, with a suffix if it was seen. ``tried`` holds the last suffix of each name."""
+    unique = name
+    while unique in seen:
+        tried[name] = tried.get(name, 1) + 1
+        unique = f"{name}~{tried[name]}"
+    seen.add(unique)
+    return unique

@@ -6,14 +6,16 @@ A plug-in gets a :class:`Source` and reads the few bytes it needs. A read outsid
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import Protocol
+from typing import IO, Protocol
 
 from git_theta.errors import Exit, ThetaError
 
 READ_LIMIT = 128 << 20
 """Largest single read a plug-in may make: the safetensors header limit is 100 MB, nothing needs more."""
+
+GROUP_LIMIT = 1 << 18
+"""Groups in one file: three times the largest published model, and a bound on the memory a header can cost."""
 
 
 class MalformedCheckpoint(ThetaError):
@@ -61,18 +63,19 @@ class BytesSource:
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """A source over an open file descriptor, whose size is fixed when the source is made."""
+    """A source over an open file, whose size is fixed when the source is made. Moves the file's position."""
 
-    fd: int
+    file: IO[bytes]
     size: int
 
     def read(self, start: int, length: int) -> bytes:
         check_range(start, length, self.size)
-        parts = []
-        while length:
-            part = os.pread(self.fd, length, start)
+        self.file.seek(start)
+        parts, left = [], length
+        while left:
+            part = self.file.read(left)
             if not part:
-                raise MalformedCheckpoint(f"the file ended at {start:,}, it had {self.size:,} bytes when opened")
+                raise MalformedCheckpoint(f"the file ended before {start + length:,}, it had {self.size:,} bytes")
             parts.append(part)
-            start, length = start + len(part), length - len(part)
+            left -= len(part)
         return b"".join(parts)

@@ -11,10 +11,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from git_theta.formats.source import MalformedCheckpoint, Source
-
-MEMBER_LIMIT = 1 << 20
-"""More members than any checkpoint has (a record per tensor), few enough to hold in memory."""
+from git_theta.formats.source import GROUP_LIMIT, MalformedCheckpoint, Source
 
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
@@ -110,7 +107,7 @@ def _data_start(source: Source, record: _Record, earliest: int) -> int:
 def _central_directory(source: Source) -> tuple[list[_Record], int]:
     """The records of the central directory in its own order, and where in the file it starts."""
     end, count, length, claimed = _end_of_directory(source)
-    if count > MEMBER_LIMIT or count * _CENTRAL.size > length:
+    if count > GROUP_LIMIT or count * _CENTRAL.size > length:
         raise MalformedCheckpoint(f"a zip directory of {length:,} bytes cannot hold {count:,} members")
     start = end - length
     # Offsets count from the archive's first byte, which is not the file's when something was put before it.
