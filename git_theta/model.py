@@ -7,6 +7,7 @@ from a file is checked by the room that read it, before it gets here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import NewType
@@ -204,6 +205,10 @@ class Entry:
         return self.groups[0].name
 
 
+SKELETON_NAME = "(skeleton)"
+"""What messages call the skeleton; no quotes, so that it is not taken for a group."""
+
+
 @dataclass(frozen=True, slots=True)
 class Skeleton:
     """Every byte no span covers, concatenated in file order."""
@@ -231,3 +236,9 @@ class Manifest:
     skeleton: Skeleton
     entries: tuple[Entry, ...]
     objects: tuple[StoredObject, ...]
+
+    def values(self) -> Iterator[tuple[str, Entry | Skeleton]]:
+        """Everything that is stored, with the name to show for it: the skeleton first, then the entries."""
+        yield SKELETON_NAME, self.skeleton
+        for entry in self.entries:
+            yield entry.name, entry

@@ -5,6 +5,7 @@ of a manifest, and :func:`parse` accepts no other.
 """
 
 from git_theta.manifest.text import (
+    INLINE_LIMIT,
     DamagedManifest,
     ManifestFromNewerVersion,
     looks_like_manifest,
@@ -15,6 +16,7 @@ from git_theta.manifest.text import (
 )
 
 __all__ = [
+    "INLINE_LIMIT",
     "DamagedManifest",
     "ManifestFromNewerVersion",
     "looks_like_manifest",

@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from git_theta.model import Digest, Oid, Slot
 from git_theta.store.disk import Store
@@ -42,7 +43,7 @@ class Catalogue:
     def verified(self, values: Iterable[tuple[Digest, tuple[Slot, ...]]]) -> set[tuple[Digest, tuple[Slot, ...]]]:
         """Those of ``values`` that are trusted to decode to their digest."""
         wanted = list(dict.fromkeys(values))
-        found = set()
+        found: set[tuple[Digest, tuple[Slot, ...]]] = set()
         for at in range(0, len(wanted), _BATCH):
             part = wanted[at : at + _BATCH]
             marks = ",".join("?" * len(part))
@@ -104,7 +105,7 @@ class Catalogue:
         found = self._store.stat(oid)
         return (found.st_size, found.st_mtime_ns) if found else None
 
-    def _rows(self, query: str, values: Sequence[str]) -> list[tuple[str, ...]] | list[tuple[int, ...]]:
+    def _rows(self, query: str, values: Sequence[str]) -> list[Any]:
         db = self._open()
         if db is None:
             return []

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import IO, cast
 
 from git_theta.errors import Exit, ThetaError
 from git_theta.model import Oid
@@ -64,6 +65,11 @@ class Store:
         """A new object, to be written and then put."""
         self.tmp.mkdir(parents=True, exist_ok=True)
         return Draft(self)
+
+    def spool(self, in_memory: int) -> IO[bytes]:
+        """A nameless scratch file, in memory up to ``in_memory`` bytes, on the store's own disk beyond."""
+        self.tmp.mkdir(parents=True, exist_ok=True)
+        return cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=in_memory, dir=str(self.tmp)))
 
     def oids(self) -> Iterator[tuple[Oid, int]]:
         """Every object here with its size, in order of oid."""

@@ -11,8 +11,7 @@ import queue
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-CHUNK = 4 << 20
-"""Bytes one encoded chunk decodes to; a permanent number of the format."""
+from git_theta.codecs import CHUNK
 
 SKELETON = -1
 """The value number of skeleton bytes."""
@@ -84,7 +83,7 @@ class Buffers:
         # slab cost a fifth of the whole run in page faults.
         self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         for _ in range(count):
-            self._free.put(memoryview(np.empty(CHUNK, dtype=np.uint8)))
+            self._free.put(np.empty(CHUNK, dtype=np.uint8).data)
 
     def take(self) -> memoryview:
         """A buffer nobody else holds."""

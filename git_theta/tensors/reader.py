@@ -7,21 +7,20 @@ end, naming group and object. Memory is a few slabs, whatever the size of a grou
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
 from typing import BinaryIO
 
-from git_theta.codecs import DamagedChunk, decode
+from git_theta.codecs import CHUNK, DamagedChunk, decode
 from git_theta.errors import Exit, ThetaError
-from git_theta.model import Digest, Entry, Inline, Manifest, Oid, Skeleton, Slot, Where
+from git_theta.model import SKELETON_NAME, Digest, Entry, Inline, Manifest, Oid, Skeleton, Slot, Where
 from git_theta.store import DamagedObject, MissingObject, ObjectIndex, Store, read_index
 from git_theta.store.container import TRAILER, trailer_length
-from git_theta.tensors.flow import CHUNK, SKELETON, Buffers, Slab, file_slabs
+from git_theta.tensors.flow import SKELETON, Buffers, Slab, file_slabs
 
 SKELETON_IN_MEMORY = 32 << 20
 """A longer skeleton is unpacked into a temporary file of the store while its checkpoint is written."""
@@ -56,14 +55,14 @@ class Reader:
     """Reads values of any manifest from one store. Safe to use from several threads."""
 
     def __init__(self, store: Store, threads: int) -> None:
-        self._store = store
+        self.store = store
         self._threads = threads
         self._indexes: dict[Oid, ObjectIndex] = {}
 
     def index(self, oid: Oid) -> ObjectIndex:
         """What is in an object; raises :class:`MissingObject` or :class:`DamagedObject`."""
         if oid not in self._indexes:
-            fd = self._store.open(oid)
+            fd = self.store.open(oid)
             with open(fd, "rb", buffering=0) as file:
                 size = os.fstat(fd).st_size
                 tail = _read(file, max(size - TRAILER.size, 0), TRAILER.size)
@@ -76,10 +75,10 @@ class Reader:
         """One value's bytes, chunk by chunk; each view is valid until the next. Raises :class:`DamagedValue`."""
         buffer = memoryview(bytearray(min(CHUNK, value.length)))
         digest = sha256()
-        with _naming(name, value.where):
+        with _Naming(name, value.where):
             for stored in self._chunks(value.where, value.length, value.digest):
                 part = buffer[: len(stored) if isinstance(stored, bytes) else stored.length]
-                with _Files(self._store) as files:
+                with _Files(self.store) as files:
                     _load(files, stored, part)
                 digest.update(part)
                 yield part
@@ -87,14 +86,11 @@ class Reader:
 
     def stream(self, manifest: Manifest) -> Iterator[memoryview]:
         """The file's bytes in order; each view is valid until the next. Raises :class:`DamagedValue`."""
-        with _skeleton(self, manifest.skeleton) as skeleton:
-            yield from _Assembly(self, self._store, manifest, skeleton, self._threads).run()
+        with _SkeletonBytes(self, manifest.skeleton) as skeleton:
+            yield from _Assembly(self, manifest, skeleton, self._threads).run()
 
     def check(self, manifest: Manifest) -> list[DamagedValue]:
         """Decode every value of ``manifest`` and return what is wrong, one error per value."""
-        named: Iterable[tuple[str, Entry | Skeleton]] = chain(
-            [("(skeleton)", manifest.skeleton)], ((entry.name, entry) for entry in manifest.entries)
-        )
 
         def one(item: tuple[str, Entry | Skeleton]) -> DamagedValue | None:
             try:
@@ -105,7 +101,7 @@ class Reader:
             return None
 
         with ThreadPoolExecutor(self._threads) as pool:
-            return [error for error in pool.map(one, named) if error]
+            return [error for error in pool.map(one, manifest.values()) if error]
 
     def _chunks(self, where: Where, length: int, digest: Digest) -> list[_Stored | bytes]:
         """The stored chunks that concatenate to a value; inline bytes stand for themselves."""
@@ -151,7 +147,7 @@ class _Files:
 
     def read(self, oid: Oid, start: int, length: int) -> bytes:
         if oid not in self._open:
-            self._open[oid] = open(self._store.open(oid), "rb", buffering=0)
+            self._open[oid] = open(self._store.open(oid), "rb", buffering=0)  # noqa: SIM115 (closed in __exit__)
         return _read(self._open[oid], start, length)
 
 
@@ -181,7 +177,7 @@ def _oids(where: Where) -> list[Oid]:
     return [] if isinstance(where, Inline) else list(dict.fromkeys(slot.oid for slot in where))
 
 
-class _naming:
+class _Naming:
     """Turns an object's error into the group's."""
 
     def __init__(self, group: str, where: Where) -> None:
@@ -195,15 +191,15 @@ class _naming:
             raise DamagedValue(self._group, [error.oid], str(error).removeprefix(f"object {error.oid} ")) from None
 
 
-class _skeleton:
+class _SkeletonBytes:
     """The skeleton's bytes at any place: in memory, or in a temporary file when it is long."""
 
     def __init__(self, reader: Reader, skeleton: Skeleton) -> None:
         self._reader, self._skeleton = reader, skeleton
 
     def __enter__(self) -> Callable[[int, memoryview], None]:
-        self._spool = tempfile.SpooledTemporaryFile(max_size=SKELETON_IN_MEMORY)  # noqa: SIM115 (closed in __exit__)
-        for part in self._reader.value("(skeleton)", self._skeleton):
+        self._spool = self._reader.store.spool(SKELETON_IN_MEMORY)
+        for part in self._reader.value(SKELETON_NAME, self._skeleton):
             self._spool.write(part)
         data = None
         if self._skeleton.length <= SKELETON_IN_MEMORY:
@@ -229,16 +225,16 @@ class _Assembly:
     def __init__(
         self,
         reader: Reader,
-        store: Store,
         manifest: Manifest,
         skeleton: Callable[[int, memoryview], None],
         threads: int,
     ) -> None:
-        self._reader, self._store = reader, store
+        self._reader, self._store = reader, reader.store
         self._manifest, self._skeleton = manifest, skeleton
         self._threads = threads
         self._buffers = Buffers(2 * threads + 2)
         self._running = sha256()  # of the value that spans several slabs and is passing now
+        self._current: tuple[int, list[_Stored | bytes]] = (SKELETON, [])
 
     def run(self) -> Iterator[memoryview]:
         manifest = self._manifest
@@ -280,11 +276,20 @@ class _Assembly:
                     continue
                 entry = self._manifest.entries[piece.value]
                 out = buffer[piece.start : piece.start + piece.length]
-                with _naming(entry.name, entry.where):
-                    chunks = self._reader._chunks(entry.where, entry.length, entry.digest)
-                    _load(files, chunks[piece.offset // CHUNK], out)
+                with _Naming(entry.name, entry.where):
+                    _load(files, self._chunks(piece.value)[piece.offset // CHUNK], out)
                 if piece.length == entry.length:
                     _check(sha256(out).hexdigest(), entry.name, entry)
+
+    def _chunks(self, value: int) -> list[_Stored | bytes]:
+        """The value's stored chunks; those of a long value are kept while its slabs pass."""
+        held, chunks = self._current
+        if held != value:
+            entry = self._manifest.entries[value]
+            chunks = self._reader._chunks(entry.where, entry.length, entry.digest)
+            if entry.length > CHUNK:
+                self._current = value, chunks
+        return chunks
 
     def _hash_long(self, slab: Slab, buffer: memoryview) -> None:
         """Go on hashing a value that is longer than a slab; such a value has its slabs to itself."""

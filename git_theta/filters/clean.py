@@ -1,0 +1,275 @@
+"""Clean: the bytes Git streams enter, the manifest leaves, and every object it names is in the store.
+
+Git's stream is the only truth. The worktree file behind it, when there is one, is read only to learn the layout
+before the stream arrives, which saves keeping a copy. What always holds: the manifest describes exactly the
+bytes of the stream, cut as a scan of those bytes cuts them, even when the file was another one, or changed
+meanwhile; a manifest comes back unchanged; a damaged one is refused, never stored as if it were a checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from git_theta.formats import FileSource, Scan, Source, scan
+from git_theta.formats.source import check_range
+from git_theta.manifest import looks_like_manifest, parse, render
+from git_theta.model import SKELETON_NAME, Layout, Manifest
+from git_theta.store import Catalogue, Store
+from git_theta.tensors import Reader, Writer
+from git_theta.tensors.writer import Content
+
+HEAD = 64 << 10
+"""Bytes at the beginning that decide whether the worktree file is what Git streams."""
+SPOOL_IN_MEMORY = 32 << 20
+MANIFEST_LIMIT = 256 << 20
+"""No manifest is longer: a million groups make 150 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What Git is to store, and why the file was taken as opaque, if it was."""
+
+    manifest: bytes
+    warning: str | None = None
+
+
+class Cleaner:
+    """Turns content into manifests. ``progress`` is told the bytes as they pass."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        threads: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._reader = Reader(store, threads)
+        self._writer = Writer(store, catalogue, self._reader, threads)
+        self._progress = progress
+
+    def clean(
+        self,
+        content: Content,
+        *,
+        worktree_file: Path | None = None,
+        priors: Callable[[], Sequence[Manifest]] = tuple,
+        forced_format: str | None = None,
+    ) -> Cleaned:
+        """The manifest of ``content``.
+
+        ``worktree_file`` may be the file the content comes from. ``priors`` gives earlier versions of it, the
+        preferred first, when they are needed. Raises :class:`DamagedManifest` for content that begins as a
+        manifest and is none, OSError when the store cannot be written.
+        """
+        buffer = memoryview(bytearray(HEAD))
+        head = bytes(buffer[: content.readinto(buffer)])
+        stream = _Prefixed(head, content)
+        if looks_like_manifest(head):
+            return Cleaned(self._manifest(stream))
+        hint = _open_hint(worktree_file, head)
+        if hint is None:
+            return self._clean_spooled(stream, priors, forced_format)
+        with hint:
+            return self._clean_live(hint, stream, priors, forced_format)
+
+    def _manifest(self, stream: _Prefixed) -> bytes:
+        buffer = bytearray()
+        block = memoryview(bytearray(1 << 20))
+        while count := stream.readinto(block):
+            buffer += block[:count]
+            if len(buffer) > MANIFEST_LIMIT:
+                break
+        text = bytes(buffer)
+        parse(text)
+        return text
+
+    def _clean_live(
+        self,
+        hint: BinaryIO,
+        stream: _Prefixed,
+        priors: Callable[[], Sequence[Manifest]],
+        forced: str | None,
+    ) -> Cleaned:
+        """Cut the stream as the worktree file is cut; where that was wrong, start again from what was stored."""
+        recorder = _Recorder(FileSource(hint, os.fstat(hint.fileno()).st_size))
+        found = scan(recorder, forced)
+        result = self._writer.write(
+            found.layout, stream, priors=priors(), reread=partial(_read_again, hint), progress=self._progress
+        )
+        over = memoryview(bytearray(HEAD))
+        extra = stream.readinto(over)
+        if result.length == found.layout.size and not extra and self._holds(result.manifest, found, recorder, forced):
+            return Cleaned(render(result.manifest), found.warning)
+        with self._store.spool(SPOOL_IN_MEMORY) as spool:
+            for part in self._reader.stream(result.manifest):
+                spool.write(part)
+            spool.truncate(result.length)
+            spool.seek(result.length)
+            spool.write(over[:extra])
+            _copy(stream, spool)
+            return self._clean_file(spool, priors, forced)
+
+    def _holds(self, manifest: Manifest, found: Scan, recorder: _Recorder, forced: str | None) -> bool:
+        """Whether a scan of the bytes that came would have given the same layout.
+
+        It would when every byte the scan read came again. Otherwise the scan is repeated on the bytes at hand,
+        the head and the skeleton, which is where plug-ins look, and must agree. What needs more is scanned
+        from the start.
+        """
+        skeleton = b"".join(bytes(part) for part in self._reader.value(SKELETON_NAME, manifest.skeleton))
+        source = _PartialSource(found.layout, recorder.head, skeleton)
+        try:
+            return recorder.agrees(source) or scan(source, forced) == found
+        except _Elsewhere:
+            return False
+
+    def _clean_spooled(
+        self, stream: _Prefixed, priors: Callable[[], Sequence[Manifest]], forced: str | None
+    ) -> Cleaned:
+        with self._store.spool(SPOOL_IN_MEMORY) as spool:
+            _copy(stream, spool)
+            return self._clean_file(spool, priors, forced)
+
+    def _clean_file(self, file: IO[bytes], priors: Callable[[], Sequence[Manifest]], forced: str | None) -> Cleaned:
+        """Clean a private file nobody else can write to."""
+        size = file.seek(0, os.SEEK_END)
+        found = scan(FileSource(file, size), forced)
+        file.seek(0)
+        result = self._writer.write(found.layout, _FileContent(file), priors=priors(), progress=self._progress)
+        return Cleaned(render(result.manifest), found.warning)
+
+
+class _Prefixed:
+    """A stream whose first bytes have been looked at already."""
+
+    def __init__(self, head: bytes, rest: Content) -> None:
+        self._head, self._rest = memoryview(head), rest
+
+    def readinto(self, target: memoryview) -> int:
+        count = min(len(target), len(self._head))
+        target[:count] = self._head[:count]
+        self._head = self._head[count:]
+        return count + self._rest.readinto(target[count:]) if count < len(target) else count
+
+
+class _FileContent:
+    """A whole file as content."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def readinto(self, target: memoryview) -> int:
+        return _fill(self._file, target)
+
+
+class _Recorder:
+    """A source that remembers what was read from it, and the file's head."""
+
+    def __init__(self, source: FileSource) -> None:
+        self._source = source
+        self._reads: dict[tuple[int, int], bytes] = {}
+        self.head = source.read(0, min(HEAD, source.size))
+
+    @property
+    def size(self) -> int:
+        return self._source.size
+
+    def read(self, start: int, length: int) -> bytes:
+        data = self._source.read(start, length)
+        self._reads[start, length] = sha256(data).digest()
+        return data
+
+    def agrees(self, other: Source) -> bool:
+        """Whether ``other`` gives the same bytes for everything that was read."""
+        return all(sha256(other.read(*place)).digest() == digest for place, digest in self._reads.items())
+
+
+class _Elsewhere(Exception):
+    """Bytes were asked for that are neither in the head nor in the skeleton."""
+
+
+class _PartialSource:
+    """The bytes of a stream that are still at hand after it went by: its head and its skeleton."""
+
+    def __init__(self, layout: Layout, head: bytes, skeleton: bytes) -> None:
+        self.size = layout.size
+        self._head, self._skeleton = head, skeleton
+        self._starts, self._ends, self._offsets = [0], [], [0]
+        offset = 0
+        for span in layout.spans:
+            self._ends.append(span.start)
+            offset += span.start - self._starts[-1]
+            self._starts.append(span.end)
+            self._offsets.append(offset)
+        self._ends.append(layout.size)
+
+    def read(self, start: int, length: int) -> bytes:
+        check_range(start, length, self.size)
+        if start + length <= len(self._head):
+            return self._head[start : start + length]
+        gap = bisect_right(self._starts, start) - 1
+        if start + length > self._ends[gap]:
+            return self._across(start, length, gap)
+        at = self._offsets[gap] + start - self._starts[gap]
+        return self._skeleton[at : at + length]
+
+    def _across(self, start: int, length: int, gap: int) -> bytes:
+        """A read that goes over empty spans only, or over none of our bytes."""
+        end = start + length
+        while self._ends[gap] < end:
+            if gap + 1 == len(self._starts) or self._starts[gap + 1] != self._ends[gap]:
+                raise _Elsewhere
+            gap += 1
+        first = bisect_right(self._starts, start) - 1
+        at = self._offsets[first] + start - self._starts[first]
+        return self._skeleton[at : at + length]
+
+
+def _open_hint(path: Path | None, head: bytes) -> BinaryIO | None:
+    """The worktree file, if it is an ordinary file that begins like the stream; None otherwise."""
+    if path is None:
+        return None
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+    except OSError:
+        return None
+    file = open(fd, "rb", buffering=0)  # noqa: SIM115 (returned open)
+    if stat.S_ISREG(os.fstat(fd).st_mode) and file.read(len(head)) == head:
+        return file
+    file.close()
+    return None
+
+
+def _read_again(file: BinaryIO, offset: int, view: memoryview) -> bool:
+    try:
+        file.seek(offset)
+        return _fill(file, view) == len(view)
+    except OSError:
+        return False
+
+
+def _fill(file: IO[bytes], view: memoryview) -> int:
+    """Read until ``view`` is full or the file ends; returns how much was read."""
+    filled = 0
+    while filled < len(view):
+        part = file.read(min(len(view) - filled, 1 << 20))
+        if not part:
+            break
+        view[filled : filled + len(part)] = part
+        filled += len(part)
+    return filled
+
+
+def _copy(stream: Content, target: IO[bytes]) -> None:
+    block = memoryview(bytearray(1 << 20))
+    while count := stream.readinto(block):
+        target.write(block[:count])

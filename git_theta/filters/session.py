@@ -1,0 +1,98 @@
+"""The long-running filter protocol (gitattributes, "Long Running Filter Process"): one session with one Git.
+
+Enters: Git's two pipes and the two functions that do the work. Leaves: answers in protocol order. What always
+holds: a request that fails is answered as failed after its content was read, so the next one finds its place;
+content is called good only after its last byte was checked. Nothing heavy is imported before the handshake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO
+
+from git_theta.errors import ThetaError
+from git_theta.gitio.pktline import ContentReader, PacketReader, PacketWriter, ProtocolError, Readable
+
+if TYPE_CHECKING:
+    from git_theta.filters.smudge import Smudged
+
+Clean = Callable[[str, ContentReader], bytes]
+Smudge = Callable[[str, bytes], "Smudged"]
+Complain = Callable[[str, Exception], None]
+
+CAPABILITIES = ("clean", "smudge")
+
+
+class Session:
+    """One Git process's requests, answered until it closes the pipe."""
+
+    def __init__(self, requests: Readable, answers: BinaryIO) -> None:
+        self._in, self._out = PacketReader(requests), PacketWriter(answers)
+
+    def handshake(self) -> None:
+        """Agree on version 2 and on what Git offers and we can; raises :class:`ProtocolError`."""
+        if self._in.line() != "git-filter-client" or "version=2" not in self._in.lines():
+            raise ProtocolError("expected git-filter-client with version=2; filter-process is for Git to run")
+        self._out.lines(["git-filter-server", "version=2"])
+        offered = self._in.lines()
+        self._out.lines([f"capability={name}" for name in CAPABILITIES if f"capability={name}" in offered])
+
+    def serve(self, clean: Clean, smudge: Smudge, complain: Complain) -> None:
+        """Answer every request. ``complain`` is told the path and the error of each that fails."""
+        while True:
+            try:
+                request = self._in.pairs()
+            except EOFError:
+                return
+            path, content = request.get("pathname", ""), self._in.content()
+            try:
+                self._answer(request.get("command", ""), path, content, clean, smudge)
+            except (ThetaError, OSError, MemoryError) as error:
+                if isinstance(error, BrokenPipeError):
+                    return
+                complain(path, error)
+                content.drain()
+                self._out.lines(["status=error"])
+
+    def _answer(self, command: str, path: str, content: ContentReader, clean: Clean, smudge: Smudge) -> None:
+        if command == "clean":
+            self._send_bytes(clean(path, content))
+        elif command == "smudge":
+            self._send_parts(smudge(path, _all(content)), path)
+        else:
+            raise ProtocolError(f"Git asked for {command!r}, which was not agreed on")
+
+    def _send_bytes(self, data: bytes) -> None:
+        self._out.lines(["status=success"])
+        self._out.content(data)
+        self._out.flush()
+        self._out.lines([])
+
+    def _send_parts(self, smudged: Smudged, path: str) -> None:
+        self._out.lines(["status=success"])
+        try:
+            for part in smudged.parts:
+                self._out.content(part)
+        except (ThetaError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            # Too late for another answer: end the content and take the success back.
+            self._out.flush()
+            raise LateFailure(path, error) from error
+        self._out.flush()
+        self._out.lines([])
+
+
+class LateFailure(ThetaError):
+    """Bytes were already on their way when a value turned out damaged; Git is told to drop them."""
+
+    def __init__(self, path: str, cause: Exception) -> None:
+        super().__init__(str(cause), hint=f"repeat the command: {path} will then be left as a placeholder")
+
+
+def _all(content: ContentReader) -> bytes:
+    found = bytearray()
+    block = memoryview(bytearray(1 << 16))
+    while count := content.readinto(block):
+        found += block[:count]
+    return bytes(found)

@@ -1,0 +1,120 @@
+"""Smudge: a manifest enters, the checkpoint's bytes leave, every digest checked before the end.
+
+What always holds: no byte leaves unless the values it belongs to are known to be whole here, either because
+they were verified on this machine and their objects have not been touched since, or because they are decoded
+and checked first. Where an object cannot be had, the manifest itself is the answer, as a placeholder that Git
+can hold, and the caller is told which group, which object and what to do. What is not a manifest passes
+through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from git_theta.errors import ThetaError
+from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion, looks_like_manifest, parse
+from git_theta.model import Digest, Manifest, Slot
+from git_theta.store import Catalogue, Store
+from git_theta.tensors import DamagedValue, Reader
+
+WHOLE_IN_MEMORY = 64 << 20
+"""Files up to this size are checked in memory and sent from there; larger ones are decoded twice when new here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smudged:
+    """The bytes to write, part by part; ``problem`` says why they are only a placeholder."""
+
+    parts: Iterator[memoryview]
+    problem: ThetaError | None = None
+
+
+class TooLarge(ThetaError):
+    """Git would buffer the whole file in memory, so it gets a placeholder and the file is written otherwise."""
+
+
+class Smudger:
+    """Turns manifests into checkpoints. ``limit`` is the largest file handed to Git, in bytes."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        threads: int,
+        limit: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self._store, self._catalogue = store, catalogue
+        self._reader = Reader(store, threads)
+        self._limit = limit
+        self._progress = progress
+
+    def smudge(self, text: bytes) -> Smudged:
+        """What Git is to write for the content ``text``."""
+        if not looks_like_manifest(text[:65536]):
+            return _as_is(text)
+        try:
+            manifest = parse(text)
+        except (DamagedManifest, ManifestFromNewerVersion) as error:
+            return _as_is(text, error)
+        if manifest.size > self._limit:
+            hint = "git theta checkout writes it directly (Git would hold all of it in memory)"
+            return _as_is(text, TooLarge(f"{manifest.size:,} bytes are above theta.smudgeLimit", hint=hint))
+        return self._content(text, manifest)
+
+    def stream(self, manifest: Manifest) -> Iterator[memoryview]:
+        """The file's bytes, for a caller that can throw them away when this raises :class:`DamagedValue`.
+
+        Remembers that the values are whole once all of them were checked.
+        """
+        try:
+            yield from self._told(self._reader.stream(manifest))
+        except DamagedValue as error:
+            self.distrust(error)
+            raise
+        self._catalogue.record(_places(manifest))
+
+    def distrust(self, error: DamagedValue) -> None:
+        """Believe nothing about the objects that failed, so that the next attempt checks before it writes."""
+        for oid in error.oids:
+            self._catalogue.distrust(oid)
+
+    def _content(self, text: bytes, manifest: Manifest) -> Smudged:
+        try:
+            self._present(manifest)
+            if manifest.size <= WHOLE_IN_MEMORY:
+                return Smudged(iter([memoryview(b"".join(bytes(part) for part in self.stream(manifest)))]))
+            places = set(_places(manifest))
+            if self._catalogue.verified(places) != places:
+                for _ in self.stream(manifest):
+                    pass
+        except DamagedValue as error:
+            return _as_is(text, error)
+        return Smudged(self.stream(manifest))
+
+    def _present(self, manifest: Manifest) -> None:
+        """Raise :class:`DamagedValue` for the first group whose object is not here, whole."""
+        absent = {stored.oid for stored in manifest.objects if not self._store.has(stored.oid, stored.size)}
+        if not absent:
+            return
+        for name, value in manifest.values():
+            gone = [slot.oid for slot in value.where if slot.oid in absent] if isinstance(value.where, tuple) else []
+            if gone:
+                found = self._store.stat(gone[0])
+                why = "it is not here" if found is None else f"it has {found.st_size:,} bytes, which is not its size"
+                raise DamagedValue(name, gone[:1], why)
+
+    def _told(self, parts: Iterator[memoryview]) -> Iterator[memoryview]:
+        for part in parts:
+            yield part
+            if self._progress:
+                self._progress(len(part))
+
+
+def _as_is(text: bytes, problem: ThetaError | None = None) -> Smudged:
+    return Smudged(iter([memoryview(text)]), problem)
+
+
+def _places(manifest: Manifest) -> list[tuple[Digest, tuple[Slot, ...]]]:
+    return [(value.digest, value.where) for _, value in manifest.values() if isinstance(value.where, tuple)]

@@ -1,0 +1,508 @@
+"""Values into the store: a file's bytes enter in order, a manifest leaves, and every object it names is here.
+
+Three stages run beside each other on slabs: the caller reads, one thread hashes in order and decides, workers
+encode, one thread writes objects in order. What always holds: a value whose digest is already stored and
+verified here is not stored again; objects get their names only when complete; after an error nothing named was
+half-written. Memory is a fixed number of slabs.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from typing import Any, Protocol
+
+from git_theta.codecs import CHUNK, encode
+from git_theta.errors import Exit, ThetaError
+from git_theta.manifest import INLINE_LIMIT
+from git_theta.model import (
+    SKELETON_NAME,
+    Digest,
+    Entry,
+    Inline,
+    Layout,
+    Manifest,
+    Oid,
+    Skeleton,
+    Slot,
+    StoredObject,
+    Where,
+)
+from git_theta.store import Catalogue, Draft, SlotRecord, Store, render_index
+from git_theta.store.container import MAGIC
+from git_theta.tensors.flow import SKELETON, Buffers, Piece, Slab, file_slabs
+from git_theta.tensors.reader import DamagedValue, Reader
+
+PACK_VALUE = 1 << 20
+"""Values up to this many bytes share objects..."""
+PACK_SIZE = 32 << 20
+"""...of about this many encoded bytes."""
+PART = 1 << 30
+"""A value longer than this is spread over several objects, because hosts limit the size of one."""
+
+
+class ContentChanged(ThetaError):
+    """A value was taken for the stored one, turned out new, and could not be read a second time unchanged."""
+
+    exit_code = Exit.CHANGED
+
+
+class Content(Protocol):
+    """The bytes of the file, from the first on."""
+
+    def readinto(self, target: memoryview) -> int:
+        """Fill ``target`` with what comes next; less than its length only at the end."""
+
+
+Reread = Callable[[int, memoryview], bool]
+"""Read the file's bytes from an offset once more into a buffer; False when they cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """The manifest, how many bytes the content really had, and what was new."""
+
+    manifest: Manifest
+    length: int
+    new_bytes: int
+
+
+@dataclass(slots=True)
+class _Value:
+    """One span, or the skeleton, on its way into the store."""
+
+    number: int
+    name: str
+    dtype: str
+    start: int
+    length: int
+    prior: Entry | None = None
+    hash: Any = None  # a running sha256; hashlib has no public type for it
+    trusting: bool = False
+    digest: Digest | None = None
+    where: Where | None = None
+    same_as: int | None = None
+    chunks: list[int] = field(default_factory=list)
+    drafts: list[Draft] = field(default_factory=list)
+
+
+class Writer:
+    """Stores files in one store. One writer takes one file at a time."""
+
+    def __init__(self, store: Store, catalogue: Catalogue, reader: Reader, threads: int) -> None:
+        self._store, self._catalogue, self._reader = store, catalogue, reader
+        self._threads = threads
+
+    def write(
+        self,
+        layout: Layout,
+        content: Content,
+        *,
+        priors: Sequence[Manifest] = (),
+        reread: Reread | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> WriteResult:
+        """Store ``content``, cut as ``layout`` says, and return its manifest.
+
+        ``priors`` are earlier versions of the file, the preferred first: a value that is stored as one of them
+        says keeps that place. When content ends before the layout does, zero bytes stand for the rest; bytes
+        beyond the layout stay unread: the caller compares :attr:`WriteResult.length` and decides.
+        """
+        run = _Run(self, layout, priors, reread)
+        try:
+            length = run.feed(content, progress)
+            return run.finish(length)
+        finally:
+            run.close()
+
+
+_Encoded = Sequence[bytes | bytearray | memoryview]
+
+
+class _Run:
+    """The stages at work on one file."""
+
+    def __init__(self, writer: Writer, layout: Layout, priors: Sequence[Manifest], reread: Reread | None) -> None:
+        self._store, self._catalogue, self._reader = writer._store, writer._catalogue, writer._reader
+        self._layout, self._reread = layout, reread
+        by_name = {entry.name: entry for manifest in reversed(priors) for entry in manifest.entries}
+        self._prior_places = _places(priors)
+        self._values = [
+            _Value(
+                i, span.groups[0].name, span.groups[0].dtype, span.start, span.length, by_name.get(span.groups[0].name)
+            )
+            for i, span in enumerate(layout.spans)
+        ]
+        covered = sum(span.length for span in layout.spans)
+        self._skeleton = _Value(SKELETON, SKELETON_NAME, "opaque", 0, layout.size - covered)
+        self._held = bytearray()  # skeleton bytes that do not make a chunk yet
+        self._first: dict[Digest, int] = {}  # digest to the first value in this file that has it
+        self._buffers = Buffers(2 * writer._threads + 4)
+        self._slabs: queue.SimpleQueue[tuple[Slab, memoryview] | None] = queue.SimpleQueue()
+        self._output = _Output(self._store)
+        self._workers = ThreadPoolExecutor(writer._threads)
+        self._failure: BaseException | None = None
+        self._decider = threading.Thread(target=self._decide, daemon=True)
+        self._decider.start()
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def feed(self, content: Content, progress: Callable[[int], None] | None) -> int:
+        """Read all slabs of the layout; returns how many bytes there really were."""
+        ended = False
+        length = 0
+        for slab in self._plan():
+            self._raise_failure()
+            buffer = self._buffers.take()
+            got = 0 if ended else content.readinto(buffer[: slab.length])
+            if got < slab.length:
+                ended = True
+                buffer[got : slab.length] = bytes(slab.length - got)
+            length += got
+            self._slabs.put((slab, buffer))
+            if progress:
+                progress(got)
+        return length
+
+    def _plan(self) -> Iterator[Slab]:
+        at, spans = 0, []
+        for span in self._layout.spans:
+            spans.append((span.start - at, span.length))
+            at = span.end
+        return file_slabs(spans, self._layout.size - at)
+
+    def finish(self, length: int) -> WriteResult:
+        """Wait for the stages and build the manifest."""
+        self._slabs.put(None)
+        self._decider.join()
+        self._raise_failure()
+        self._output.finish()
+        self._raise_failure()
+        new = [v for v in [self._skeleton, *self._values] if v.chunks and isinstance(v.where, tuple)]
+        self._catalogue.record((v.digest, v.where) for v in new if v.digest and isinstance(v.where, tuple))
+        return WriteResult(self._manifest(), length, self._output.new_bytes)
+
+    def close(self) -> None:
+        """Stop every stage; whatever has no name yet is removed."""
+        self._failure = self._failure or ContentChanged("stopped")
+        self._slabs.put(None)
+        self._decider.join()
+        self._workers.shutdown(cancel_futures=True)
+        self._output.close([self._skeleton, *self._values])
+
+    def _raise_failure(self) -> None:
+        failure = self._failure or self._output.failure
+        if failure:
+            raise failure
+
+    # -- hashing and deciding, on one thread -----------------------------------------------------------------
+
+    def _decide(self) -> None:
+        while (item := self._slabs.get()) is not None:
+            slab, buffer = item
+            if self._failure or self._output.failure:
+                self._buffers.give(buffer)
+                continue
+            try:
+                self._decide_slab(slab, buffer)
+            except BaseException as error:  # noqa: BLE001 (handed to the caller's thread, which raises it)
+                self._failure = error
+                self._buffers.give(buffer)
+        if not self._failure:
+            try:
+                self._end_skeleton()
+            except BaseException as error:  # noqa: BLE001 (as above)
+                self._failure = error
+
+    def _decide_slab(self, slab: Slab, buffer: memoryview) -> None:
+        first = slab.pieces[0]
+        if first.value != SKELETON and first.length < self._values[first.value].length:
+            self._long_piece(self._values[first.value], first, buffer)
+            return
+        batch: list[tuple[_Value, memoryview]] = []
+        for piece in slab.pieces:
+            view = buffer[piece.start : piece.start + piece.length]
+            if piece.value == SKELETON:
+                self._feed_skeleton(view)
+            elif not self._settle(self._values[piece.value], Digest(sha256(view).hexdigest()), view):
+                batch.append((self._values[piece.value], view))
+        if batch:
+            self._output.batch(self._workers.submit(_encode_batch, batch), partial(self._buffers.give, buffer))
+        else:
+            self._buffers.give(buffer)
+
+    def _settle(self, value: _Value, digest: Digest, view: memoryview | None) -> bool:
+        """Give a value its digest, and its place when it needs none of its own."""
+        value.digest = digest
+        if view is not None and len(view) <= INLINE_LIMIT:
+            value.where = Inline(bytes(view))
+        elif digest in self._first:
+            value.same_as = self._first[digest]
+        else:
+            self._first[digest] = value.number
+            value.where = self._known(digest)
+        return value.where is not None or value.same_as is not None
+
+    def _known(self, digest: Digest) -> Where | None:
+        """A verified place of this digest: the one an earlier version of the file names, or the catalogue's."""
+        places = self._catalogue.places(digest)
+        named = [place for place in self._prior_places.get(digest, ()) if place in places]
+        return next(iter(named or sorted(places, key=str)), None)
+
+    def _long_piece(self, value: _Value, piece: Piece, buffer: memoryview) -> None:
+        """One chunk of a value that is longer than a slab."""
+        view = buffer[: piece.length]
+        if piece.offset == 0:
+            value.hash = sha256()
+            value.trusting = self._looks_stored(value, view)
+        value.hash.update(view)
+        if value.trusting:
+            self._buffers.give(buffer)
+        else:
+            future = self._workers.submit(_encode_one, view, value.dtype)
+            self._output.chunk(value, future, partial(self._buffers.give, buffer))
+        if piece.offset + piece.length == value.length:
+            self._end_long(value)
+
+    def _looks_stored(self, value: _Value, view: memoryview) -> bool:
+        """Whether the value begins like its earlier version, so that hashing it will probably be enough.
+
+        Training changes a group from its first bytes on, so the first chunk tells. When it misleads, the
+        value is read a second time.
+        """
+        prior = value.prior
+        if prior is None or prior.length != value.length or self._reread is None or isinstance(prior.where, Inline):
+            return False
+        if prior.where not in self._catalogue.places(prior.digest):
+            return False
+        try:
+            return bool(next(self._reader.value(value.name, prior)) == view)
+        except DamagedValue:
+            return False
+
+    def _end_long(self, value: _Value) -> None:
+        digest = Digest(value.hash.hexdigest())
+        known = self._settle(value, digest, None)
+        if value.trusting and not known:
+            self._store_again(value)
+        if not value.trusting or not known:
+            self._output.end(value)
+
+    def _store_again(self, value: _Value) -> None:
+        """Encode a value that was only hashed, from a second reading that must have the same digest."""
+        digest = sha256()
+        # Buffers of its own: the usual ones may all be waiting, full, for this thread to go on.
+        buffers = Buffers(3)
+        for offset in range(0, value.length, CHUNK):
+            buffer = buffers.take()
+            view = buffer[: min(CHUNK, value.length - offset)]
+            if self._reread is None or not self._reread(value.start + offset, view):
+                break
+            digest.update(view)
+            future = self._workers.submit(_encode_one, view, value.dtype)
+            self._output.chunk(value, future, partial(buffers.give, buffer))
+        if digest.hexdigest() != value.digest:
+            raise ContentChanged(
+                f"the file changed while group {value.name!r} was being read", hint="run `git add` again"
+            )
+
+    def _feed_skeleton(self, view: memoryview) -> None:
+        self._held += view
+        while len(self._held) >= CHUNK and self._skeleton.length > CHUNK:
+            self._skeleton_chunk(CHUNK)
+
+    def _skeleton_chunk(self, length: int) -> None:
+        value = self._skeleton
+        part = bytes(self._held[:length])
+        del self._held[:length]
+        value.hash = value.hash or sha256()
+        value.hash.update(part)
+        self._output.chunk(value, self._workers.submit(_encode_one, part, value.dtype), None)
+
+    def _end_skeleton(self) -> None:
+        value = self._skeleton
+        if value.hash is None:
+            view = memoryview(bytes(self._held))
+            if not self._settle(value, Digest(sha256(view).hexdigest()), view):
+                self._output.batch(self._workers.submit(_encode_batch, [(value, view)]), None)
+            return
+        if self._held:
+            self._skeleton_chunk(len(self._held))
+        self._settle(value, Digest(value.hash.hexdigest()), None)
+        self._output.end(value)
+
+    # -- the manifest ----------------------------------------------------------------------------------------
+
+    def _manifest(self) -> Manifest:
+        at, entries = 0, []
+        for span, value in zip(self._layout.spans, self._values, strict=True):
+            digest, where = self._place(value)
+            entries.append(Entry(span.groups, span.start - at, span.length, digest, where))
+            at = span.end
+        skeleton = Skeleton(self._skeleton.length, *self._place(self._skeleton))
+        places = [skeleton.where, *(entry.where for entry in entries)]
+        used = {slot.oid for place in places if isinstance(place, tuple) for slot in place}
+        return Manifest(self._layout.format, self._layout.size, skeleton, tuple(entries), self._objects(used))
+
+    def _place(self, value: _Value) -> tuple[Digest, Where]:
+        origin = value
+        if value.same_as is not None:
+            origin = self._skeleton if value.same_as == SKELETON else self._values[value.same_as]
+        if value.digest is None or origin.where is None:
+            raise AssertionError(f"group {value.name!r} went through without a place")
+        return value.digest, origin.where
+
+    def _objects(self, oids: set[Oid]) -> tuple[StoredObject, ...]:
+        found = []
+        for oid in sorted(oids):
+            status = self._store.stat(oid)
+            if status is None:
+                raise ContentChanged(f"object {oid} was removed while it was in use", hint="run `git add` again")
+            found.append(StoredObject(oid, status.st_size))
+        return tuple(found)
+
+
+def _places(priors: Sequence[Manifest]) -> Mapping[Digest, list[Where]]:
+    found: dict[Digest, list[Where]] = {}
+    for manifest in priors:
+        for _, value in manifest.values():
+            found.setdefault(value.digest, []).append(value.where)
+    return found
+
+
+def _encode_batch(batch: list[tuple[_Value, memoryview]]) -> list[tuple[_Value, list[_Encoded]]]:
+    """Each value's chunks; a batch value is one chunk, or none when it is empty."""
+    return [(value, [encode(view, value.dtype)]) for value, view in batch]
+
+
+def _encode_one(view: memoryview | bytes, dtype: str) -> _Encoded:
+    return encode(view, dtype)
+
+
+class _Output:
+    """Writes encoded chunks into objects, in order, on a thread of its own."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._pack: Draft | None = None
+        self._packed: list[_Value] = []
+        self.failure: BaseException | None = None
+        self.new_bytes = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def batch(self, future: Future[list[tuple[_Value, list[_Encoded]]]], release: Callable[[], None] | None) -> None:
+        """Small values, each a whole."""
+
+        def write() -> None:
+            for value, chunks in future.result():
+                if value.length <= PACK_VALUE:
+                    self._write_packed(value, chunks)
+                else:
+                    self._write_chunk(value, chunks[0])
+                    self._put_long(value)
+
+        self._queue.put(self._then(write, future, release))
+
+    def chunk(self, value: _Value, future: Future[_Encoded], release: Callable[[], None] | None) -> None:
+        """The next chunk of a long value."""
+        self._queue.put(self._then(lambda: self._write_chunk(value, future.result()), future, release))
+
+    def end(self, value: _Value) -> None:
+        """A long value is complete: name its objects, or drop them when it was stored already."""
+        self._queue.put(lambda: self._put_long(value))
+
+    @staticmethod
+    def _then(write: Callable[[], None], future: Future[Any], release: Callable[[], None] | None) -> Callable[[], None]:
+        """``write``, then give back the buffer, once the worker too has let go of it."""
+
+        def run() -> None:
+            try:
+                write()
+            finally:
+                wait([future])
+                if release:
+                    release()
+
+        return run
+
+    def finish(self) -> None:
+        """Write all that is waiting."""
+        self._queue.put(self._put_pack)
+        self._queue.put(None)
+        self._thread.join()
+
+    def close(self, values: Sequence[_Value]) -> None:
+        """Stop, and remove what has no name."""
+        self._queue.put(None)
+        self._thread.join()
+        for draft in [self._pack, *(draft for value in values for draft in value.drafts)]:
+            if draft is not None:
+                draft.discard()
+
+    def _run(self) -> None:
+        while (step := self._queue.get()) is not None:
+            try:
+                step()
+            except BaseException as error:  # noqa: BLE001 (handed to the caller's thread, which raises it)
+                self.failure = self.failure or error
+
+    def _write_packed(self, value: _Value, chunks: list[_Encoded]) -> None:
+        if self._pack is None:
+            self._pack = self._begin()
+        value.chunks = [self._pack.write(chunk) for chunk in chunks]
+        self._packed.append(value)
+        if self._pack.size >= PACK_SIZE:
+            self._put_pack()
+
+    def _put_pack(self) -> None:
+        if self._pack is None:
+            return
+        draft, packed = self._pack, self._packed
+        oid = self._put(draft, [_slot(value, 0, value.length, value.chunks) for value in packed])
+        for index, value in enumerate(packed):
+            value.where = (Slot(oid, index),)
+        self._pack, self._packed = None, []
+
+    def _write_chunk(self, value: _Value, chunk: _Encoded) -> None:
+        if len(value.chunks) % (PART // CHUNK) == 0:
+            value.drafts.append(self._begin())
+        value.chunks.append(value.drafts[-1].write(chunk))
+
+    def _put_long(self, value: _Value) -> None:
+        """The digest is known only now, so the parts of a long value wait for their index until its end."""
+        drafts, value.drafts = value.drafts, []
+        if value.where is not None or value.same_as is not None:
+            value.chunks = []
+            for draft in drafts:
+                draft.discard()
+            return
+        slots = []
+        for part, draft in enumerate(drafts):
+            chunks = value.chunks[part * (PART // CHUNK) : (part + 1) * (PART // CHUNK)]
+            start = part * PART
+            oid = self._put(draft, [_slot(value, start, min(PART, value.length - start), chunks)])
+            slots.append(Slot(oid, 0))
+        value.where = tuple(slots)
+
+    def _begin(self) -> Draft:
+        draft = self._store.draft()
+        draft.write([MAGIC])
+        return draft
+
+    def _put(self, draft: Draft, slots: list[SlotRecord]) -> Oid:
+        draft.write([render_index(slots)])
+        self.new_bytes += draft.size
+        return draft.put()
+
+
+def _slot(value: _Value, offset: int, length: int, chunks: list[int]) -> SlotRecord:
+    if value.digest is None:
+        raise AssertionError(f"group {value.name!r} is written before it was hashed")
+    return SlotRecord("dense", value.dtype, value.digest, offset, length, tuple(chunks))
