@@ -1,0 +1,245 @@
+"""The settings of git-theta: Git's configuration and environment variables enter, typed values leave.
+
+One table lists every setting with its type, default, meaning and variable; ``git theta env`` and the
+documentation read the same table. What always holds: a value that does not parse is an error that names where
+it was written, an environment variable wins over configuration, and each value knows its origin.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from git_theta.errors import Exit, ThetaError
+from git_theta.gitio.process import ask_git
+
+T = TypeVar("T")
+
+DEFAULT = "default"
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_MOST_THREADS = 8
+"""Beyond this the pipe from Git, not the coder, sets the pace."""
+_UNKNOWN_RAM = 8 << 30
+"""Assumed where the system does not tell."""
+
+
+class BadSetting(ThetaError):
+    """A setting has a value that means nothing."""
+
+    exit_code = Exit.USAGE
+
+
+def parse_bool(text: str) -> bool:
+    """Git's booleans: true, yes, on, 1 against false, no, off, 0 and the empty string, in any case."""
+    word = text.strip().lower()
+    if word in {"true", "yes", "on", "1"}:
+        return True
+    if word in {"false", "no", "off", "0", ""}:
+        return False
+    raise ValueError("true or false")
+
+
+def parse_size(text: str) -> int:
+    """Bytes, with an optional unit of 1024: ``65536``, ``512m``, ``2g``, ``4 GiB``."""
+    found = re.fullmatch(r"([0-9]{1,18})\s*([kmgt]?)(?:i?b)?", text.strip().lower())
+    if found is None:
+        raise ValueError("a size such as 512m or 2g")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def parse_count(text: str) -> int:
+    """A whole number of at least 1."""
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", text.strip()):
+        raise ValueError("a whole number from 1 to 9999")
+    return int(text)
+
+
+def parse_path(text: str) -> Path:
+    """A path; ``~`` is a home directory, as in Git's own path settings."""
+    if not text:
+        raise ValueError("a path")
+    return Path(os.path.expanduser(text))
+
+
+def parse_missing(text: str) -> str:
+    """What smudge does where objects cannot be had."""
+    if text not in {"placeholder", "fail"}:
+        raise ValueError("placeholder or fail")
+    return text
+
+
+def _default_threads() -> int:
+    try:
+        usable = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        usable = os.cpu_count() or 1
+    return min(usable, _MOST_THREADS)
+
+
+def _ram() -> int:
+    """Bytes of memory this process may use: the machine's, or less where a container says so."""
+    try:
+        amount = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        amount = _UNKNOWN_RAM
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(limit).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            amount = min(amount, int(text))
+    return amount
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T]):
+    """One row of the table. ``kind`` is the type's name in the documentation."""
+
+    name: str
+    kind: str
+    parse: Callable[[str], T]
+    default: Callable[[], T]
+    variable: str
+    meaning: str
+
+
+STORAGE = Setting(
+    "theta.storage",
+    "path",
+    parse_path,
+    lambda: Path("theta"),
+    "GIT_THETA_STORAGE",
+    "Folder of the object store. A relative path starts at the repository's common Git folder.",
+)
+SMUDGE_LIMIT = Setting(
+    "theta.smudgeLimit",
+    "size",
+    parse_size,
+    lambda: _ram() // 4,
+    "GIT_THETA_SMUDGE_LIMIT",
+    "Largest file that plain git checkout writes; above it the manifest stays until `git theta checkout`, "
+    "because Git holds in memory all that a filter returns. Default: a quarter of the memory.",
+)
+MISSING = Setting(
+    "theta.missing",
+    "placeholder or fail",
+    parse_missing,
+    lambda: "placeholder",
+    "GIT_THETA_MISSING",
+    "Where objects are missing, leave the manifest in the worktree and let Git finish, or make Git fail.",
+)
+THREADS = Setting(
+    "theta.threads",
+    "number",
+    parse_count,
+    _default_threads,
+    "GIT_THETA_THREADS",
+    f"Threads that encode and decode. Default: the usable processors, at most {_MOST_THREADS}.",
+)
+SKIP_SMUDGE = Setting(
+    "theta.skipSmudge",
+    "true or false",
+    parse_bool,
+    lambda: False,
+    "GIT_THETA_SKIP_SMUDGE",
+    "Leave manifests in the worktree instead of checkpoints; `git theta checkout` writes the checkpoints later.",
+)
+
+SETTINGS: tuple[Setting[Any], ...] = (STORAGE, SMUDGE_LIMIT, MISSING, THREADS, SKIP_SMUDGE)
+"""Every setting. Names are compared without regard to case, as Git does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effective(Generic[T]):
+    """The value in force and where it comes from: ``default``, a variable, or a configuration file and scope."""
+
+    setting: Setting[T]
+    value: T
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A ``theta.*`` key in Git's configuration that no setting has."""
+
+    key: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting's value in force; ``effective`` has them in the table's order with their origins."""
+
+    storage: Path
+    smudge_limit: int
+    missing: str
+    threads: int
+    skip_smudge: bool
+    effective: tuple[Effective[Any], ...]
+    unknown: tuple[Unknown, ...]
+
+    def store(self, common_dir: Path) -> Path:
+        """The folder of the object store of a repository with this common Git folder."""
+        return common_dir / self.storage
+
+
+def read_settings(environ: Mapping[str, str], cwd: Path | None = None) -> Settings:
+    """The settings in force in ``cwd``, inside a repository or not; raises :class:`BadSetting`.
+
+    One Git process. An empty environment variable counts as absent.
+    """
+    configured, unknown = _configured(cwd)
+    effective: list[Effective[Any]] = []
+
+    def value(setting: Setting[T]) -> T:
+        found = _effective(setting, environ.get(setting.variable), configured)
+        effective.append(found)
+        return found.value
+
+    return Settings(
+        storage=value(STORAGE),
+        smudge_limit=value(SMUDGE_LIMIT),
+        missing=value(MISSING),
+        threads=value(THREADS),
+        skip_smudge=value(SKIP_SMUDGE),
+        effective=tuple(effective),
+        unknown=unknown,
+    )
+
+
+def _configured(cwd: Path | None) -> tuple[dict[str, tuple[str, str]], tuple[Unknown, ...]]:
+    """What Git's configuration says: lower-case name to (text, origin), and the keys that are no setting."""
+    answer = ask_git(
+        "config", "--null", "--show-scope", "--show-origin", "--get-regexp", r"^theta\.", cwd=cwd, codes=(0, 1)
+    )
+    words = answer.decode("utf-8", "surrogateescape").split("\0")
+    known = {setting.name.lower() for setting in SETTINGS}
+    configured: dict[str, tuple[str, str]] = {}
+    unknown: dict[str, Unknown] = {}
+    for scope, place, pair in zip(words[0::3], words[1::3], words[2::3], strict=False):
+        key, newline, text = pair.partition("\n")
+        origin = f"{place} ({scope})"
+        if key in known:
+            # Git lists the weakest scope first, so the last one counts; a key without "=" means true.
+            configured[key] = (text if newline else "true", origin)
+        else:
+            unknown[key] = Unknown(key, origin)
+    return configured, tuple(unknown.values())
+
+
+def _effective(setting: Setting[T], variable: str | None, configured: Mapping[str, tuple[str, str]]) -> Effective[T]:
+    if variable:
+        text, origin = variable, f"environment variable {setting.variable}"
+    elif setting.name.lower() in configured:
+        text, origin = configured[setting.name.lower()]
+    else:
+        return Effective(setting, setting.default(), DEFAULT)
+    try:
+        return Effective(setting, setting.parse(text), origin)
+    except ValueError as expected:
+        raise BadSetting(f"{setting.name} is {text!r} ({origin}), expected {expected}", hint=setting.meaning) from None

@@ -1,0 +1,51 @@
+"""One question to Git by one process: arguments and bytes enter, the bytes Git answered leave.
+
+Arguments are always a list and never see a shell. What always holds: an exit code nobody said they expect is
+an error that carries what Git wrote to stderr, in Git's words.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Collection
+from pathlib import Path
+
+from git_theta.errors import Exit, ThetaError
+
+
+class GitFailed(ThetaError):
+    """Git ran and refused."""
+
+    exit_code = Exit.NO_REPOSITORY
+
+
+class GitNotFound(ThetaError):
+    """There is no git to run."""
+
+    exit_code = Exit.NO_REPOSITORY
+
+
+def ask_git(
+    *arguments: str | Path, cwd: Path | None = None, stdin: bytes = b"", codes: Collection[int] = (0,)
+) -> bytes:
+    """Run ``git ARGUMENTS`` in ``cwd`` with ``stdin`` and return its stdout.
+
+    Raises :class:`GitFailed` unless it exits with one of ``codes``, :class:`GitNotFound` without a git.
+    """
+    command = ["git", *map(str, arguments)]
+    try:
+        done = subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, check=False)
+    except FileNotFoundError:
+        if cwd is not None and not cwd.is_dir():
+            raise
+        raise GitNotFound("git is not on PATH", hint="install Git 2.31 or newer: https://git-scm.com") from None
+    if done.returncode not in codes:
+        raise _failure(command, done.returncode, done.stderr.decode("utf-8", "replace"))
+    return done.stdout
+
+
+def _failure(command: list[str], code: int, stderr: str) -> GitFailed:
+    """Git's first line as the message, the others as the hint."""
+    first, *rest = stderr.strip().splitlines() or [f"exited with code {code}"]
+    verb = next((word for word in command[1:] if not word.startswith("-")), "")
+    return GitFailed(f"git {verb}: {first.removeprefix('fatal: ')}", hint="\n".join(rest) or None)
