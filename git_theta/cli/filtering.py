@@ -1,0 +1,49 @@
+"""Clean and smudge as Git asks for them: a path and its content enter, the answer leaves, words go to stderr.
+
+Shared by the long-running filter and the one-shot commands. What always holds: a file that cannot be had
+becomes a placeholder and a loud message, unless ``theta.missing=fail`` asks Git to stop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_theta.cli.workspace import Workspace, warn
+from git_theta.errors import ThetaError
+
+if TYPE_CHECKING:
+    from git_theta.filters.smudge import Smudged
+    from git_theta.tensors.writer import Content
+
+
+def clean(workspace: Workspace, path: str, content: Content) -> bytes:
+    """The manifest of ``content``, which Git says belongs to ``path``."""
+    worktree = workspace.repository.worktree
+    cleaned = workspace.cleaner.clean(
+        content,
+        worktree_file=worktree / path if worktree and path else None,
+        priors=lambda: workspace.priors(path),
+        forced_format=workspace.formats.get(path) if path else None,
+    )
+    if cleaned.warning:
+        warn(f"{path}: {cleaned.warning}")
+    return cleaned.manifest
+
+
+def smudge(workspace: Workspace, path: str, text: bytes) -> Smudged:
+    """What Git is to write at ``path`` for the content ``text``."""
+    from git_theta.filters.smudge import Smudged
+
+    if workspace.settings.skip_smudge:
+        return Smudged(iter([memoryview(text)]))
+    smudged = workspace.smudger.smudge(text)
+    if smudged.problem:
+        if workspace.settings.missing == "fail":
+            raise smudged.problem
+        warn(f"{path}: {smudged.problem}", placeholder_hint(path, smudged.problem))
+    return smudged
+
+
+def placeholder_hint(path: str, problem: ThetaError) -> str:
+    """What to type for a file that was left as a placeholder."""
+    return f"{path} holds its manifest for now, Git is not affected; {problem.hint}"

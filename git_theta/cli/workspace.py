@@ -1,0 +1,108 @@
+"""What every command works with: the repository, the settings in force, the store, and a voice on stderr.
+
+The environment enters here; below, everything is handed in. Opening a workspace costs two short Git processes
+and imports nothing heavy; cleaner and smudger bring NumPy when they are first asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from git_theta.errors import ThetaError
+from git_theta.gitio.batch import Attributes, Blobs
+from git_theta.gitio.config import Settings, read_settings
+from git_theta.gitio.repository import Repository, find_repository
+from git_theta.store import Catalogue, Store
+
+if TYPE_CHECKING:
+    from git_theta.filters import Cleaner, Smudger
+    from git_theta.model import Manifest
+
+FORMAT_ATTRIBUTE = "theta-format"
+"""The attribute that names a container format instead of letting the content decide."""
+
+
+@dataclass
+class Workspace:
+    """One repository as one command sees it. ``progress`` is told the bytes that pass."""
+
+    repository: Repository
+    settings: Settings
+    progress: Callable[[int], None] | None = None
+    _heads: tuple[str, ...] = field(default=("", "HEAD"))
+
+    @cached_property
+    def store(self) -> Store:
+        """The objects."""
+        return Store(self.settings.store(self.repository.common_dir))
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What is verified in the store."""
+        return Catalogue(self.store)
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """Git's blobs by name."""
+        return Blobs(self.repository.root)
+
+    @cached_property
+    def formats(self) -> Attributes:
+        """The format a path's attributes ask for."""
+        return Attributes(self.repository.root, FORMAT_ATTRIBUTE)
+
+    @cached_property
+    def cleaner(self) -> Cleaner:
+        """Turns content into manifests."""
+        from git_theta.filters import Cleaner
+
+        return Cleaner(self.store, self.catalogue, self.settings.threads, self.progress)
+
+    @cached_property
+    def smudger(self) -> Smudger:
+        """Turns manifests into content, for Git to write."""
+        from git_theta.filters import Smudger
+
+        return Smudger(self.store, self.catalogue, self.settings.threads, self.settings.smudge_limit, self.progress)
+
+    def priors(self, path: str) -> Sequence[Manifest]:
+        """The manifests of ``path`` in the index and in HEAD, where they are valid."""
+        found = (self.manifest(f"{place}:{path}") for place in self._heads)
+        return [manifest for manifest in found if manifest]
+
+    def manifest(self, blob: str) -> Manifest | None:
+        """The manifest in a blob named as Git names it; None when there is none or it is not one."""
+        from git_theta.manifest import looks_like_manifest, parse
+
+        text = self.blobs.get(blob)
+        if text is None or not looks_like_manifest(text[:65536]):
+            return None
+        try:
+            return parse(text)
+        except ThetaError:
+            return None
+
+    def close(self) -> None:
+        """End helper processes and let go of files. Only what was used was ever opened."""
+        for name in ("blobs", "formats", "catalogue"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+
+def open_workspace(start: Path | None = None) -> Workspace:
+    """The workspace of the current folder; raises :class:`NotARepository`, :class:`BadSetting`."""
+    repository = find_repository(start)
+    return Workspace(repository, read_settings(os.environ, repository.root))
+
+
+def warn(message: str, hint: str | None = None) -> None:
+    """Say something on stderr that does not stop the command."""
+    lines = [f"git-theta: {message}", *(f"hint: {line}" for line in (hint or "").splitlines())]
+    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.flush()
