@@ -1,0 +1,83 @@
+"""torch.save before 1.6: five pickles in a row, then the bytes of every storage, each after its element count.
+
+A :class:`Source` enters, a :class:`Layout` leaves. The pickles are a magic number, a protocol number, facts about the
+machine, the checkpoint itself, and the keys of its storages in the order they follow; storages are little-endian on
+every machine. What always holds: a span covers exactly the bytes of one storage. The still older tar format has no
+reader. Format: ``_legacy_save`` in ``torch/serialization.py``.
+"""
+
+from __future__ import annotations
+
+from git_theta.formats.pickle_reader import Value, read_pickle
+from git_theta.formats.pytorch_tensors import Record, Tensor, collector_paused, lay_out, name_tensors, storage_bytes
+from git_theta.formats.source import READ_LIMIT, MalformedCheckpoint, Source
+from git_theta.model import Layout
+
+FORMAT = "pytorch-legacy"
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+_MAGIC_PICKLE = 64
+_FIRST_WINDOW = 1 << 20
+
+
+def sniff(source: Source) -> bool:
+    """Whether the file begins with a pickle of torch's magic number, in any pickle protocol."""
+    try:
+        magic, _ = read_pickle(source.read(0, min(source.size, _MAGIC_PICKLE)))
+    except MalformedCheckpoint:
+        return False
+    return type(magic) is int and magic == _MAGIC
+
+
+@collector_paused()
+def scan(source: Source) -> Layout:
+    """A span for every storage; raises :class:`MalformedCheckpoint` when pickles and storages do not fit together."""
+    tensors, keys, position = _read_head(source)
+    return Layout(FORMAT, source.size, lay_out(tensors, _find_records(source, tensors, keys, position)))
+
+
+def _read_head(source: Source) -> tuple[list[Tensor], list[str], int]:
+    """The tensors, the keys of the storages, and where the storages begin.
+
+    How long the pickles are is known only at their end, so ever more of the file is read until they end.
+    """
+    window = _FIRST_WINDOW
+    while window < min(source.size, READ_LIMIT):
+        try:
+            return _parse_head(source.read(0, window))
+        except MalformedCheckpoint:
+            window *= 8
+    return _parse_head(source.read(0, min(source.size, READ_LIMIT)))
+
+
+def _parse_head(data: bytes) -> tuple[list[Tensor], list[str], int]:
+    position = 0
+    pickles: list[Value] = []
+    for _ in range(5):
+        value, position = read_pickle(data, position)
+        pickles.append(value)
+    _, protocol, _, root, keys = pickles
+    if type(protocol) is not int or protocol != _PROTOCOL:
+        raise MalformedCheckpoint(f"the protocol of the file is not {_PROTOCOL}")
+    if type(keys) is not list:
+        raise MalformedCheckpoint("the keys of the storages are not a list")
+    return name_tensors(root), [key for key in keys if type(key) is str], position
+
+
+def _find_records(source: Source, tensors: list[Tensor], keys: list[str], position: int) -> dict[str, Record]:
+    """Where each storage is: its element count must be the one its tensors state, since they alone know the dtype."""
+    storages = {tensor.storage.key: tensor.storage for tensor in reversed(tensors)}
+    records: dict[str, Record] = {}
+    for key in keys:
+        storage = storages.get(key)
+        length = None if storage is None else storage_bytes(storage)
+        count = int.from_bytes(source.read(position, 8), "little")
+        if storage is None or length is None or count != storage.elements:
+            raise MalformedCheckpoint(f"storage {key!r} of {count:,} elements is not the one its tensors describe")
+        position += 8
+        if position + length > source.size:
+            raise MalformedCheckpoint(f"storage {key!r} ends at {position + length:,}, the file at {source.size:,}")
+        records[key] = Record(f"storage {key}", position, length)
+        position += length
+    return records

@@ -1,0 +1,416 @@
+"""The tensors of a torch checkpoint: the inert value of its pickle enters, named tensors and spans leave.
+
+Paths follow the containers: keys of dicts, positions in lists and attributes of objects, joined by dots; a module's
+``_parameters``, ``_buffers`` and ``_modules`` add nothing, so a pickled module has the names of its state dict. Both
+of torch's containers, zip and legacy, share this. What always holds: the walk ends, whatever the value contains (it
+may contain itself, or share one list a million times), and every group is either true to its span's bytes or opaque.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from math import prod
+from typing import NamedTuple, TypeGuard, TypeVar
+
+from git_theta.formats.pickle_reader import OPCODE_LIMIT, Call, Global, Mapping, PersistentId, Value
+from git_theta.formats.source import MalformedCheckpoint
+from git_theta.model import DTYPES, Group, Span, View
+
+UNNAMED = "tensor"
+"""The name of a checkpoint that is nothing but one tensor."""
+
+DEPTH_LIMIT = 200
+"""Containers inside each other that are looked into: every level writes the path again."""
+
+NAME_LIMIT = 4096
+"""Characters of one name; what has a longer one stays unnamed."""
+
+NAMES_LIMIT = 64 << 20
+"""Characters of all names together, 64 more for each: over half a million tensors with names of honest length."""
+
+REVISIT_LIMIT = 1 << 16
+"""Values looked at again because their container is shared; afterwards a container counts where it came first."""
+
+STEP_LIMIT = 2 * (OPCODE_LIMIT + REVISIT_LIMIT)
+"""Steps of one walk, into a value and out of it: every value but those looked at again took an opcode to make."""
+
+_STORAGE_DTYPES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "QInt8Storage": "qint8",
+    "QUInt8Storage": "quint8",
+    "QInt32Storage": "qint32",
+    "QUInt4x2Storage": "quint4x2",
+    "QUInt2x4Storage": "quint2x4",
+    "UntypedStorage": "uint8",
+}
+
+_TORCH_DTYPES = {
+    **{
+        name: name
+        for name in (
+            "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "bfloat16",
+            "float32", "float64", "complex32", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2",
+            "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "qint8", "quint8", "qint32", "quint4x2", "quint2x4",
+        )
+    },
+    # A byte each; several elements may share it, which only special kernels know about.
+    **dict.fromkeys(("float4_e2m1fn_x2", "bits8", "bits1x8", "bits2x4", "bits4x2"), "opaque"),
+    **{f"{sign}{bits}": "opaque" for sign in ("int", "uint") for bits in range(1, 8)},
+}  # fmt: skip
+
+_UTILS = "torch._utils"
+_PLAIN_TENSORS = frozenset({"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"})
+_TENSORS = _PLAIN_TENSORS | {"_rebuild_qtensor"}
+_SUBCLASSED = frozenset(
+    {Global("torch._tensor", "_rebuild_from_type"), Global("torch._tensor", "_rebuild_from_type_v2")}
+)
+_ORDERED_DICT = Global("collections", "OrderedDict")
+
+# How the arguments of torch's functions are called below the path of the call: "" adds nothing to the path, "*"
+# stands for attributes, a tuple names the parts of an argument, None is not looked into.
+_Names = tuple["str | tuple[str | None, ...] | None", ...]
+_ARGUMENTS: dict[str, _Names] = {
+    "_rebuild_qtensor": (None, None, None, None, (None, "scale", "zero_point")),
+    "_rebuild_parameter": ("",),
+    "_rebuild_parameter_with_state": ("", None, None, "*"),
+    "_rebuild_device_tensor_from_cpu_tensor": ("",),
+    "_rebuild_nested_tensor": ("buffer", "sizes", "strides", "storage_offsets"),
+}
+_COO_PARTS = ("indices", "values")
+_COMPRESSED_PARTS = {
+    "torch.sparse_csr": ("crow_indices", "col_indices", "values"),
+    "torch.sparse_bsr": ("crow_indices", "col_indices", "values"),
+    "torch.sparse_csc": ("ccol_indices", "row_indices", "values"),
+    "torch.sparse_bsc": ("ccol_indices", "row_indices", "values"),
+}
+
+_MODULE_DICTS = frozenset({"_parameters", "_buffers", "_modules"})
+
+
+class Storage(NamedTuple):
+    """A reference to one storage: ``elements`` of ``dtype``, which is None for a type torch does not have.
+
+    ``first`` is the element tensors count their offsets from: not 0 only for the storage views of old legacy files.
+    """
+
+    key: str
+    dtype: str | None
+    elements: Value
+    first: Value = 0
+
+
+class Tensor(NamedTuple):
+    """A tensor as the pickle describes it, none of its numbers checked. Offset and strides count elements."""
+
+    name: str
+    storage: Storage
+    dtype: str | None
+    shape: Value
+    offset: Value
+    strides: Value
+
+
+class Record(NamedTuple):
+    """Where the file keeps one storage. ``name`` serves when no tensor gives one; ``plain``: not compressed."""
+
+    name: str
+    start: int
+    length: int
+    plain: bool = True
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """For a scan: it makes hundreds of thousands of values and no garbage; looking for some took half of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def name_tensors(root: Value, prefix: str = "") -> list[Tensor]:
+    """Every tensor and bare storage below ``root`` in the order of the pickle, once for each of its names.
+
+    ``prefix`` begins every path.
+    """
+    return list(_limited((found.name, found) for _, found in _walk(root, prefix) if isinstance(found, Tensor)))
+
+
+def name_leaves(root: Value, prefix: str = "") -> dict[str, Value]:
+    """Every value below ``root`` that is neither container nor tensor (epoch, lr, configuration), by its path."""
+    return dict(_limited((name, (name, found)) for name, found in _walk(root, prefix) if not isinstance(found, Tensor)))
+
+
+def lay_out(tensors: list[Tensor], records: dict[str, Record], big_endian: bool = False) -> tuple[Span, ...]:
+    """A span for every record, in file order, with the groups of the tensors that live there.
+
+    Tensors whose numbers do not fit their record become opaque groups over it. Raises
+    :class:`MalformedCheckpoint` for a tensor whose storage has no record: then pickle and file do not belong together.
+    """
+    groups: dict[str, list[Group]] = {key: [] for key in records}
+    for tensor in tensors:
+        record = records.get(tensor.storage.key)
+        if record is None:
+            raise MalformedCheckpoint(f"tensor {tensor.name!r} is in storage {tensor.storage.key!r}, which is missing")
+        groups[tensor.storage.key].append(_group(tensor, record, big_endian))
+    return tuple(
+        Span(record.start, record.length, tuple(groups[key]) or (opaque_group(record.name, record.length),))
+        for key, record in sorted(records.items(), key=lambda item: (item[1].start, item[1].length))
+    )
+
+
+def opaque_group(name: str, length: int) -> Group:
+    """A group nothing is known about but its bytes; names that UTF-8 cannot hold are escaped."""
+    return Group(_encodable(name), "opaque", (length,))
+
+
+def parse_storage(value: Value) -> Storage | None:
+    """The storage a persistent id refers to; None when it refers to something else."""
+    if type(value) is not PersistentId or type(value.value) is not tuple or len(value.value) < 5:
+        return None
+    kind, storage_type, key, _, elements, *view = value.value
+    if kind != "storage" or type(storage_type) is not Global or type(key) is not str:
+        return None
+    dtype = _STORAGE_DTYPES.get(storage_type.name)
+    first = view[0][1] if view and type(view[0]) is tuple and len(view[0]) == 3 else 0
+    return Storage(key, dtype, elements, first)
+
+
+def parse_dtype(value: Value) -> str | None:
+    """Our name of a torch dtype; None when it is none."""
+    return _TORCH_DTYPES.get(value.name) if type(value) is Global and value.module == "torch" else None
+
+
+_Found = TypeVar("_Found")
+
+
+def _limited(named: Iterator[tuple[str, _Found]]) -> Iterator[_Found]:
+    """What is found, as long as the names do not take too much memory."""
+    left = NAMES_LIMIT
+    for name, found in named:
+        left -= len(name) + 64
+        if left < 0:
+            raise MalformedCheckpoint(f"the names in it have more than {NAMES_LIMIT:,} characters")
+        yield found
+
+
+_Children = Iterator[tuple[str, Value]]
+
+
+def _walk(root: Value, prefix: str) -> Iterator[tuple[str, Value | Tensor]]:
+    """Every tensor, and every value that is no container, with its path; depth first, in the order of the pickle.
+
+    A container inside itself is left out. A container in several places is walked in each of them until
+    :data:`REVISIT_LIMIT` is used up: shared containers inside shared containers have exponentially many paths.
+    """
+    revisits = REVISIT_LIMIT
+    seen: set[int] = set()
+    inside: set[int] = set()
+    frames: list[tuple[str, int, bool, _Children]] = [(prefix, 0, False, iter([("", root)]))]
+    for _ in range(STEP_LIMIT):
+        if not frames:
+            return
+        path, container, again, children = frames[-1]
+        child = next(children, None) if revisits or not again else None
+        if child is None:
+            frames.pop()
+            inside.discard(container)
+            continue
+        revisits -= again
+        key, value = child
+        name = f"{path}.{key}" if path and key else path or key
+        if len(name) > NAME_LIMIT:
+            continue
+        tensor = _parse_tensor(name, value)
+        below = _children(value)
+        if tensor is not None or below is None:
+            yield name, value if tensor is None else tensor
+        identity = id(value)
+        if below is not None and identity not in inside and len(frames) < DEPTH_LIMIT:
+            frames.append((name, identity, identity in seen, below))
+            inside.add(identity)
+            seen.add(identity)
+    raise MalformedCheckpoint(f"more than {STEP_LIMIT:,} steps to walk a pickle of at most {OPCODE_LIMIT:,} opcodes")
+
+
+def _children(value: Value) -> _Children | None:
+    """What a container holds, with the part each adds to the path, lazily; None for what is no container."""
+    if type(value) is list or type(value) is tuple:
+        return _positions(value)
+    if type(value) is Mapping:
+        return _keys(value.pairs)
+    if type(value) is Call and not _is_whole(value.function):
+        return _parts(value)
+    return None
+
+
+def _positions(values: Sequence[Value]) -> _Children:
+    return ((str(position), value) for position, value in enumerate(values))
+
+
+def _keys(pairs: Iterable[Sequence[Value]]) -> _Children:
+    """Keys as text; a key that is neither text nor a number goes by its position."""
+    for position, (key, value) in enumerate(pairs):
+        if type(key) is str:
+            yield "" if key in _MODULE_DICTS else key, value
+        else:
+            yield str(key if key is None or isinstance(key, int | float) else position), value
+
+
+def _is_whole(function: Value) -> bool:
+    """Whether a call counts as one value: a plain tensor, an array or scalar of numpy."""
+    if type(function) is not Global:
+        return False
+    if function.module == _UTILS:
+        return function.name in _PLAIN_TENSORS
+    return function.module.split(".", 1)[0] == "numpy"
+
+
+def _parts(call: Call) -> _Children:
+    """What an object holds: arguments, attributes, keys and items."""
+    function, args = call.function, call.args
+    if _is_subclass(call):
+        yield from _arguments(args[0], args[2])
+        yield from _attributes(args[3])
+    elif function == _ORDERED_DICT and len(args) == 1 and type(args[0]) is list:
+        # Python 2 pickled an OrderedDict as a call with a list of pairs.
+        yield from _keys(pair for pair in args[0] if type(pair) is list and len(pair) == 2)
+    else:
+        yield from _arguments(function, args)
+    yield from _children(call.kwargs) or ()
+    yield from _attributes(call.state)
+    yield from _keys(call.pairs or ())
+    yield from _positions(call.items or ())
+
+
+def _attributes(state: Value) -> _Children:
+    """The attributes an object's state holds: a dict, or a pair of dicts when its class has slots."""
+    if type(state) is tuple and len(state) == 2 and all(part is None or type(part) is Mapping for part in state):
+        return chain(_attributes(state[0]), _attributes(state[1]))
+    if type(state) is Mapping:
+        return _keys(state.pairs)
+    return iter(()) if state is None else iter([("state", state)])
+
+
+def _arguments(function: Value, args: Value) -> _Children:
+    """The arguments of a call, by the names torch's own functions give them, else by position."""
+    if type(args) is not tuple:
+        return
+    names = _argument_names(function, args)
+    if names is None:
+        yield from _positions(args)
+        return
+    for name, value in zip(names, args, strict=False):
+        if name == "*":
+            yield from _attributes(value)
+        elif type(name) is str:
+            yield name, value
+        elif type(name) is tuple and type(value) is tuple:
+            yield from ((part, item) for part, item in zip(name, value, strict=False) if part is not None)
+
+
+def _argument_names(function: Value, args: tuple[Value, ...]) -> _Names | None:
+    if type(function) is not Global or function.module != _UTILS:
+        return None
+    if function.name == "_rebuild_sparse_tensor" and args:
+        return None, _sparse_parts(args[0])
+    return _ARGUMENTS.get(function.name)
+
+
+def _sparse_parts(layout: Value) -> tuple[str, ...]:
+    """How the parts of a sparse tensor are called; its layout comes as ``_get_layout("torch.sparse_csr")``."""
+    name = layout.args[0] if type(layout) is Call and layout.args else None
+    return _COMPRESSED_PARTS.get(name, _COO_PARTS) if type(name) is str else _COO_PARTS
+
+
+def _is_subclass(call: Call) -> bool:
+    """Whether the call makes a tensor of a subclass: (function, class, arguments, state)."""
+    function = call.function
+    return type(function) is Global and function in _SUBCLASSED and len(call.args) == 4
+
+
+def _parse_tensor(name: str, value: Value) -> Tensor | None:
+    """The tensor a call would rebuild, or a bare storage as a flat tensor; None for anything else."""
+    if type(value) is PersistentId:
+        bare = parse_storage(value)
+        return None if bare is None else Tensor(name or UNNAMED, bare, bare.dtype, (bare.elements,), 0, (1,))
+    if type(value) is not Call:
+        return None
+    function, args = (value.args[0], value.args[2]) if _is_subclass(value) else (value.function, value.args)
+    if type(function) is not Global or function.module != _UTILS or function.name not in _TENSORS:
+        return None
+    if type(args) is not tuple or len(args) < 4 or (storage := parse_storage(args[0])) is None:
+        return None
+    dtype = storage.dtype
+    if function.name == "_rebuild_tensor_v3":
+        dtype = parse_dtype(args[6]) if len(args) > 6 else None
+    return Tensor(name or UNNAMED, storage, dtype, args[2], args[1], args[3])
+
+
+def _group(tensor: Tensor, record: Record, big_endian: bool) -> Group:
+    """The tensor as a group over its record: a view unless it fills it, opaque when its numbers do not fit."""
+    dtype, shape, strides = tensor.dtype, tensor.shape, tensor.strides
+    if dtype is None or not record.plain or storage_bytes(tensor.storage) != record.length:
+        return opaque_group(tensor.name, record.length)
+    if not _are_counts(shape) or not _are_counts(strides) or len(shape) != len(strides):
+        return opaque_group(tensor.name, record.length)
+    if not _is_count(tensor.offset) or not _is_count(tensor.storage.first):
+        return opaque_group(tensor.name, record.length)
+    offset, itemsize = tensor.storage.first + tensor.offset, DTYPES[dtype].bits // 8
+    last = offset + sum([(side - 1) * stride for side, stride in zip(shape, strides, strict=True)])
+    if 0 not in shape and (last + 1) * itemsize > record.length:
+        return opaque_group(tensor.name, record.length)
+    fills = offset == 0 and prod(shape) * itemsize == record.length and _is_contiguous(shape, strides)
+    stored = f"{dtype}_be" if big_endian and DTYPES[dtype].word > 1 else dtype
+    return Group(_encodable(tensor.name), stored, shape, None if fills else View(offset, strides))
+
+
+def storage_bytes(storage: Storage) -> int | None:
+    """Bytes the storage takes; None when its type or its count make no sense."""
+    if storage.dtype is None or not _is_count(storage.elements):
+        return None
+    return storage.elements * DTYPES[storage.dtype].bits // 8
+
+
+def _is_count(value: Value) -> TypeGuard[int]:
+    """Whether this is a whole number that torch's 64-bit sizes can hold."""
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+def _are_counts(values: Value) -> TypeGuard[tuple[int, ...]]:
+    """Whether these can be the sides or strides of a tensor, which has at most 64 dimensions."""
+    if type(values) is not tuple or len(values) > 64:
+        return False
+    return all(map(_is_count, values))
+
+
+def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether strides are those of a C-contiguous array; the stride of a side of 1 or of an empty array is free."""
+    expected = 1
+    for side, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if side != 1 and stride != expected:
+            return 0 in shape
+        expected *= side
+    return True
+
+
+def _encodable(name: str) -> str:
+    """The name with what UTF-8 cannot hold (lone surrogates) escaped."""
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode("utf-8")
