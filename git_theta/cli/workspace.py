@@ -23,6 +23,7 @@ from git_theta.store import Catalogue, Store
 if TYPE_CHECKING:
     from git_theta.filters import Cleaner, Smudger
     from git_theta.model import Manifest
+    from git_theta.tensors import Reader
 
 FORMAT_ATTRIBUTE = "theta-format"
 """The attribute that names a container format instead of letting the content decide."""
@@ -56,6 +57,13 @@ class Workspace:
     def formats(self) -> Attributes:
         """The format a path's attributes ask for."""
         return Attributes(self.repository.root, FORMAT_ATTRIBUTE)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Reads values of any manifest."""
+        from git_theta.tensors import Reader
+
+        return Reader(self.store, self.settings.threads)
 
     @cached_property
     def cleaner(self) -> Cleaner:

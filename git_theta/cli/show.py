@@ -1,0 +1,176 @@
+"""``git theta show``: the parameter groups of one checkpoint, of any revision, the index, or a plain file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+
+import click
+
+from git_theta.cli.text import human, plural, printable, table
+from git_theta.cli.tracked import is_placeholder
+from git_theta.cli.workspace import Workspace, open_workspace
+from git_theta.errors import Exit, ThetaError
+from git_theta.gitio.process import GitFailed, ask_git
+from git_theta.gitio.repository import NotARepository
+from git_theta.manifest import parse
+from git_theta.model import Group, Inline, Manifest, Where
+
+
+class NothingToShow(ThetaError):
+    """There is no checkpoint of that name."""
+
+    exit_code = Exit.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One group. ``update`` is how its value is stored; ``tied_to`` names the group whose bytes it shares."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+    update: str
+    digest: str
+    tied_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A checkpoint as ``show`` prints it."""
+
+    source: str
+    format: str
+    size: int
+    skeleton: int
+    rows: list[Row]
+    warning: str | None = None
+
+
+@click.command("show")
+@click.argument("target", metavar="PATH[@REV]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(target: str, as_json: bool) -> None:
+    """Show the parameter groups of a checkpoint: name, dtype, shape, bytes, update, digest; then totals.
+
+    PATH is the file in the worktree (tracked or not, even outside a repository); PATH@REV is the
+    checkpoint in a commit, PATH@ the one in the index.
+
+    Example: git theta show model.safetensors@HEAD~1
+    """
+    listing = _listing(target)
+    if as_json:
+        click.echo(json.dumps(asdict(listing), indent=2))
+    else:
+        click.echo(_text(listing))
+
+
+def _listing(target: str) -> Listing:
+    if Path(target).is_file() and not is_placeholder(Path(target)):
+        return _examined(Path(target))
+    workspace = open_workspace()
+    try:
+        if Path(target).is_file():
+            return _stored(workspace, target, parse(Path(target).read_bytes()))
+        path, at, revision = target.rpartition("@")
+        if not at:
+            path, revision = target, ""
+        name = f"{revision}:{_from_root(workspace, path)}"
+        manifest = workspace.manifest(name)
+        if manifest is None:
+            raise NothingToShow(_why_not(name), hint="git theta ls-files lists the checkpoints of the index")
+        return _stored(workspace, f"{path}@{revision}", manifest)
+    finally:
+        workspace.close()
+
+
+def _from_root(workspace: Workspace, path: str) -> str:
+    """``path``, given from the current folder, from the worktree's root."""
+    return Path(os.path.relpath(Path(path).absolute(), workspace.repository.root)).as_posix()
+
+
+def _why_not(name: str) -> str:
+    try:
+        kind = ask_git("cat-file", "-t", name).decode().strip()
+    except GitFailed:
+        return f"there is no {printable(name)} in this repository"
+    return f"{printable(name)} is a {kind} that holds no manifest"
+
+
+def _examined(path: Path) -> Listing:
+    """A file on disk, hashed where it lies; how its values are stored is looked up in the index."""
+    from git_theta.filters.examine import examine
+
+    with open(path, "rb") as file:
+        found, digests = examine(file)
+    layout = found.layout
+    stored = _updates_in_index(path)
+    rows = [
+        row
+        for span, digest in zip(layout.spans, digests, strict=True)
+        for row in _rows(span.groups, span.length, digest, stored.get(digest, "not stored"))
+    ]
+    covered = sum(span.length for span in layout.spans)
+    return Listing(str(path), layout.format, layout.size, layout.size - covered, rows, found.warning)
+
+
+def _updates_in_index(path: Path) -> dict[str, str]:
+    try:
+        workspace = open_workspace()
+        manifests = workspace.priors(_from_root(workspace, str(path)))
+        found = {e.digest: _update(workspace, e.where) for m in reversed(manifests) for e in m.entries}
+        workspace.close()
+    except NotARepository:
+        return {}
+    return {str(digest): update for digest, update in found.items()}
+
+
+def _stored(workspace: Workspace, source: str, manifest: Manifest) -> Listing:
+    rows = [
+        row
+        for entry in manifest.entries
+        for row in _rows(entry.groups, entry.length, entry.digest, _update(workspace, entry.where))
+    ]
+    return Listing(source, manifest.format, manifest.size, manifest.skeleton.length, rows)
+
+
+def _rows(groups: tuple[Group, ...], length: int, digest: str, update: str) -> list[Row]:
+    first, *others = groups
+    tied = [Row(g.name, g.dtype, g.shape, 0, update, digest, first.name) for g in others]
+    return [Row(first.name, first.dtype, first.shape, length, update, digest, None), *tied]
+
+
+def _update(workspace: Workspace, where: Where) -> str:
+    """The update kind of a stored value; "missing" when its object is not here."""
+    if isinstance(where, Inline):
+        return "inline"
+    try:
+        index = workspace.reader.index(where[0].oid)
+    except ThetaError:
+        return "missing"
+    return index.slots[where[0].index].kind if where[0].index < len(index.slots) else "damaged"
+
+
+def _text(listing: Listing) -> str:
+    rows = [
+        (
+            printable(row.name),
+            row.dtype,
+            str(list(row.shape)).replace(" ", ""),
+            f"{row.bytes:,}" if row.tied_to is None else f"= {printable(row.tied_to)}",
+            row.update,
+            row.digest[:12],
+        )
+        for row in listing.rows
+    ]
+    parameters = sum(prod(row.shape) for row in listing.rows if row.tied_to is None and row.dtype != "opaque")
+    totals = (
+        f"{plural(len(listing.rows), 'group')}, {parameters:,} parameters, {listing.size:,} bytes "
+        f"({human(listing.size)}), of which {listing.skeleton:,} skeleton; format {listing.format}"
+    )
+    parts = [table(("group", "dtype", "shape", "bytes", "update", "digest"), rows, right=(3,)), "", totals]
+    return "\n".join([*parts, *([f"warning: {listing.warning}"] if listing.warning else [])])

@@ -1,0 +1,104 @@
+"""The checkpoints of the index or of a commit: their paths, blobs, manifests, and the state of the worktree file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from git_theta.cli.workspace import Workspace
+from git_theta.gitio.process import ask_git
+from git_theta.manifest import looks_like_manifest
+from git_theta.model import Manifest
+
+
+class State(Enum):
+    """What lies in the worktree at a tracked path."""
+
+    FILE = "file"
+    PLACEHOLDER = "placeholder"
+    ABSENT = "absent"
+    SPARSE = "outside the sparse checkout"
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """One checkpoint in the index or in a commit; ``manifest`` is None when the blob is not a valid manifest."""
+
+    path: str
+    blob: str
+    executable: bool
+    skipped: bool
+    manifest: Manifest | None
+
+
+def tracked(workspace: Workspace, pathspecs: Sequence[str] = (), revision: str | None = None) -> list[Tracked]:
+    """Every path with the filter=theta attribute, at stage 0 of the index or in ``revision``.
+
+    Paths are from the worktree's root; ``pathspecs`` are Git's, from the current folder.
+    """
+    entries = _tree(revision, pathspecs) if revision else _index(pathspecs)
+    handled = _filtered(workspace, [path for path, *_ in entries])
+    return [
+        Tracked(path, blob, mode == "100755", tag == "S", workspace.manifest(blob))
+        for path, mode, blob, tag in entries
+        if path in handled
+    ]
+
+
+def state(workspace: Workspace, item: Tracked) -> State:
+    """What lies in the worktree for ``item``."""
+    if item.skipped:
+        return State.SPARSE
+    path = absolute(workspace, item.path)
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return State.ABSENT
+    return State.PLACEHOLDER if stat.S_ISREG(status.st_mode) and is_placeholder(path) else State.FILE
+
+
+def is_placeholder(path: Path) -> bool:
+    """Whether the file holds a manifest instead of a checkpoint."""
+    with open(path, "rb") as file:
+        return looks_like_manifest(file.read(1 << 16))
+
+
+def absolute(workspace: Workspace, path: str) -> Path:
+    """A path from the worktree's root as an absolute one."""
+    return workspace.repository.root / os.fsdecode(path.encode("utf-8", "surrogateescape"))
+
+
+def _index(pathspecs: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    """(path, mode, blob, tag) of regular files at stage 0; tag S is skip-worktree."""
+    found = []
+    for line in _records(ask_git("ls-files", "-s", "-t", "-z", "--full-name", "--", *pathspecs)):
+        fields, _, path = line.partition("\t")
+        tag, mode, blob, stage = fields.split(" ")
+        if stage == "0" and mode.startswith("100"):
+            found.append((path, mode, blob, tag))
+    return found
+
+
+def _tree(revision: str, pathspecs: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    found = []
+    for line in _records(ask_git("ls-tree", "-r", "-z", "--full-name", revision, "--", *pathspecs)):
+        fields, _, path = line.partition("\t")
+        mode, _, blob = fields.split(" ")
+        if mode.startswith("100"):
+            found.append((path, mode, blob, "H"))
+    return found
+
+
+def _filtered(workspace: Workspace, paths: Sequence[str]) -> set[str]:
+    question = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
+    answer = ask_git("check-attr", "-z", "--stdin", "filter", cwd=workspace.repository.root, stdin=question)
+    fields = _records(answer)
+    return {path for path, value in zip(fields[0::3], fields[2::3], strict=True) if value == "theta"}
+
+
+def _records(answer: bytes) -> list[str]:
+    return answer.decode("utf-8", "surrogateescape").split("\0")[:-1]
