@@ -41,7 +41,7 @@ def tracked(workspace: Workspace, pathspecs: Sequence[str] = (), revision: str |
     Paths are from the worktree's root; ``pathspecs`` are Git's, from the current folder.
     """
     entries = _tree(revision, pathspecs) if revision else _index(pathspecs)
-    handled = _filtered(workspace, [path for path, *_ in entries])
+    handled = filtered(workspace, [path for path, *_ in entries])
     return [
         Tracked(path, blob, mode == "100755", tag == "S", workspace.manifest(blob))
         for path, mode, blob, tag in entries
@@ -93,7 +93,8 @@ def _tree(revision: str, pathspecs: Sequence[str]) -> list[tuple[str, str, str, 
     return found
 
 
-def _filtered(workspace: Workspace, paths: Sequence[str]) -> set[str]:
+def filtered(workspace: Workspace, paths: Sequence[str]) -> set[str]:
+    """Those of ``paths``, from the worktree's root, that have the filter=theta attribute."""
     question = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
     answer = ask_git("check-attr", "-z", "--stdin", "filter", cwd=workspace.repository.root, stdin=question)
     fields = _records(answer)

@@ -108,15 +108,12 @@ class Draft:
         return self.size - before
 
     def put(self) -> Oid:
-        """Give the object its name. Another process may have put the same one: then that one stays."""
+        """Give the object its name. One that is there already is replaced: this one is known to be whole."""
         oid = Oid(self._hash.hexdigest())
         os.fchmod(self._fd, 0o444) if hasattr(os, "fchmod") else None
         os.close(self._fd)
         self._fd = -1
         path = self._store.path(oid)
-        if self._store.has(oid, self.size):
-            self._path.unlink()
-            return oid
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(self._path, path)
         return oid

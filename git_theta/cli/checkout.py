@@ -1,0 +1,178 @@
+"""``git theta checkout``: write checkpoints straight into the worktree, without Git's pipe and memory.
+
+What always holds: a file appears whole and verified or not at all; a file with changes of the user's is left
+alone; the index learns the new status, so that Git does not read the file again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from git_theta.cli.progress import Progress
+from git_theta.cli.text import human, plural, printable
+from git_theta.cli.tracked import State, Tracked, absolute, state, tracked
+from git_theta.cli.workspace import Workspace, open_workspace, warn
+from git_theta.errors import Exit, ThetaError
+from git_theta.gitio.index import Written, remember
+from git_theta.gitio.process import ask_git
+from git_theta.model import Manifest
+
+
+class NothingMatches(ThetaError):
+    """The paths name no tracked checkpoint."""
+
+    exit_code = Exit.FAILED
+
+
+class BehindLink(ThetaError):
+    """A folder on the way to the file is a symbolic link: writing would land somewhere else."""
+
+    exit_code = Exit.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file: written, kept (it is a checkpoint already), changed, or failed with a reason."""
+
+    path: str
+    result: str
+    reason: str | None = None
+    exit_code: int = 0
+
+
+@click.command("checkout")
+@click.argument("pathspec", nargs=-1)
+@click.option("--force", "-f", is_flag=True, help="Write also over files that were changed.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def command(pathspec: tuple[str, ...], force: bool, as_json: bool) -> int:
+    """Write tracked checkpoints that are placeholders or absent, directly and in constant memory.
+
+    Takes the index's version. Files that hold a checkpoint stay as they are; with --force they are written
+    anew. This is faster than git checkout, and the way for files larger than theta.smudgeLimit.
+
+    Example: git theta checkout 'models/*.safetensors'
+    """
+    workspace = open_workspace()
+    try:
+        items = tracked(workspace, pathspec)
+        if pathspec and not items:
+            raise NothingMatches(
+                f"no tracked checkpoint matches {' '.join(map(printable, pathspec))}",
+                hint="git theta ls-files lists them; a file that is not in the index comes with git checkout",
+            )
+        outcomes = _write_all(workspace, items, force)
+    finally:
+        workspace.close()
+    if as_json:
+        click.echo(json.dumps([{"path": o.path, "result": o.result, "reason": o.reason} for o in outcomes], indent=2))
+    else:
+        _report(outcomes, items, named=bool(pathspec))
+    return max((outcome.exit_code for outcome in outcomes), default=Exit.OK)
+
+
+def _write_all(workspace: Workspace, items: list[Tracked], force: bool) -> list[Outcome]:
+    wanted = [item for item in items if item.manifest and state(workspace, item) is not State.SPARSE]
+    total = sum(item.manifest.size for item in wanted if item.manifest)
+    outcomes, written = [], {}
+    with Progress("checkout", total) as progress:
+        workspace.progress = progress.advance
+        for item in wanted:
+            if item.manifest is None or (state(workspace, item) is State.FILE and not force):
+                outcomes.append(Outcome(item.path, "kept"))
+                continue
+            try:
+                status = write_file(workspace, item.manifest, absolute(workspace, item.path), item.executable)
+            except (ThetaError, OSError) as error:
+                outcomes.append(_failed(item.path, error))
+                continue
+            written[os.fsencode(item.path.encode("utf-8", "surrogateescape"))] = Written(item.blob, status)
+            outcomes.append(Outcome(item.path, "written"))
+    _tell_index(workspace, written)
+    return outcomes
+
+
+def _failed(path: str, error: ThetaError | OSError) -> Outcome:
+    if isinstance(error, ThetaError):
+        warn(f"{path}: {error}", error.hint)
+        return Outcome(path, "failed", str(error), error.exit_code)
+    warn(f"{path}: {error.strerror or error}", "what was there is untouched; make room, then repeat the command")
+    return Outcome(path, "failed", error.strerror, Exit.FAILED)
+
+
+def write_file(workspace: Workspace, manifest: Manifest, path: Path, executable: bool) -> os.stat_result:
+    """Write a checkpoint beside ``path``, verify it, and move it there. Raises DamagedValue, OSError."""
+    folder = _folder(workspace, path)
+    fd, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".theta", dir=folder)
+    try:
+        with open(fd, "wb", buffering=0) as file:
+            for part in workspace.smudger.stream(manifest):
+                view = memoryview(part)
+                while view:
+                    view = view[file.write(view) :]
+        os.chmod(name, (0o777 if executable else 0o666) & ~_umask())
+        _age(name)
+        os.replace(name, path)
+        return os.lstat(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def _folder(workspace: Workspace, path: Path) -> Path:
+    """The folder of ``path``, made if need be; never one behind a symbolic link."""
+    root = workspace.repository.root
+    folder = path.parent
+    for part in [*reversed(folder.relative_to(root).parents), folder.relative_to(root)]:
+        if (root / part).is_symlink() and part != Path("."):
+            raise BehindLink(
+                f"{part} is a symbolic link, and the index has it as a folder", hint=f"git checkout {part}"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _age(name: str) -> None:
+    """Date the file one second back: Git distrusts a file as young as its index, and would read it again."""
+    moment = time.time_ns() - 10**9
+    os.utime(name, ns=(moment, moment))
+
+
+def _tell_index(workspace: Workspace, written: dict[bytes, Written]) -> None:
+    if not written:
+        return
+    answer = ask_git("rev-parse", "--path-format=absolute", "--git-path", "index", cwd=workspace.repository.root)
+    done = remember(Path(os.fsdecode(answer[:-1])), written)
+    left = [path for path in written if path not in done]
+    if left:
+        names = b"".join(path + b"\0" for path in left)
+        # Exit code 1 says that a path still differs, which is for git status to show.
+        ask_git(
+            "update-index", "-q", "--refresh", "-z", "--stdin", cwd=workspace.repository.root, stdin=names, codes=(0, 1)
+        )
+
+
+def _report(outcomes: list[Outcome], items: list[Tracked], named: bool) -> None:
+    written = {outcome.path for outcome in outcomes if outcome.result == "written"}
+    size = sum(item.manifest.size for item in items if item.manifest and item.path in written)
+    failed = sum(outcome.result == "failed" for outcome in outcomes)
+    kept = sum(outcome.result == "kept" for outcome in outcomes)
+    parts = [f"wrote {plural(len(written), 'checkpoint')} ({human(size)})"]
+    if kept and (named or not written):
+        parts.append(f"kept {kept} that {'is' if kept == 1 else 'are'} there already (--force writes anew)")
+    if failed:
+        parts.append(f"{failed} failed")
+    click.echo(", ".join(parts))

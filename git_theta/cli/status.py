@@ -1,0 +1,129 @@
+"""``git theta status``: tracked checkpoints that need attention, and the next command to type."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import click
+
+from git_theta.cli.text import human, plural, printable
+from git_theta.cli.tracked import State, Tracked, filtered, state, tracked
+from git_theta.cli.workspace import Workspace, open_workspace
+from git_theta.gitio.process import ask_git
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """One tracked checkpoint. ``git`` is Git's own two letters, empty when there is nothing to commit."""
+
+    path: str
+    worktree: str
+    git: str
+    groups: int
+    bytes: int
+    missing_objects: list[str]
+    missing_bytes: int
+    unfiltered: bool
+
+
+@click.command("status")
+@click.argument("pathspec", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(pathspec: tuple[str, ...], as_json: bool) -> None:
+    """Show tracked checkpoints: changes, placeholders, missing objects, and the next command to type.
+
+    Example: git theta status 'models/*'
+    """
+    workspace = open_workspace()
+    try:
+        changes = _changes(workspace)
+        items = tracked(workspace, pathspec)
+        files = [_status(workspace, item, changes.get(item.path, "")) for item in items]
+        news = _untracked(workspace, changes, {item.path for item in items})
+    finally:
+        workspace.close()
+    if as_json:
+        click.echo(json.dumps({"files": [asdict(file) for file in files], "not_added": news}, indent=2))
+    else:
+        click.echo(_text(files, news))
+
+
+def _changes(workspace: Workspace) -> dict[str, str]:
+    """Git's two status letters by path; a rename counts for its new path."""
+    if workspace.repository.worktree is None:
+        return {}
+    answer = ask_git("status", "--porcelain", "-z", "--untracked-files=all", cwd=workspace.repository.worktree)
+    fields = iter(answer.decode("utf-8", "surrogateescape").split("\0")[:-1])
+    found = {}
+    for field in fields:
+        found[field[3:]] = field[:2].strip()
+        if "R" in field[:2] or "C" in field[:2]:
+            next(fields)
+    return found
+
+
+def _untracked(workspace: Workspace, changes: dict[str, str], known: set[str]) -> list[str]:
+    """Files a pattern covers that were never added."""
+    candidates = [path for path, letters in changes.items() if letters == "??" and path not in known]
+    return sorted(filtered(workspace, candidates))
+
+
+def _status(workspace: Workspace, item: Tracked, letters: str) -> FileStatus:
+    if item.manifest is None:
+        return FileStatus(item.path, state(workspace, item).value, letters, 0, 0, [], 0, unfiltered=True)
+    missing = [stored for stored in item.manifest.objects if not workspace.store.has(stored.oid, stored.size)]
+    return FileStatus(
+        path=item.path,
+        worktree=state(workspace, item).value,
+        git=letters,
+        groups=sum(len(entry.groups) for entry in item.manifest.entries),
+        bytes=item.manifest.size,
+        missing_objects=[stored.oid for stored in missing],
+        missing_bytes=sum(stored.size for stored in missing),
+        unfiltered=False,
+    )
+
+
+def _text(files: list[FileStatus], news: list[str]) -> str:
+    if not files and not news:
+        return "nothing is tracked here yet; to start: git theta track '*.safetensors'"
+    lines = [_line(file) for file in files] + [f"  {printable(path)}: not added yet" for path in news]
+    return "\n".join([f"{plural(len(files), 'tracked checkpoint')}:", *lines, *_next(files, news)])
+
+
+def _line(file: FileStatus) -> str:
+    if file.unfiltered:
+        return f"  {printable(file.path)}: stored as it is, without the filter"
+    notes = [f"{plural(file.groups, 'group')}, {human(file.bytes)}"]
+    if file.git:
+        notes.append({"D": "deleted", "A": "new"}.get(file.git, "changed"))
+    if file.worktree == State.PLACEHOLDER.value:
+        notes.append("placeholder")
+    if file.worktree == State.SPARSE.value:
+        notes.append(file.worktree)
+    if file.missing_objects:
+        notes.append(f"{plural(len(file.missing_objects), 'object')} missing ({human(file.missing_bytes)})")
+    return f"  {printable(file.path)}: {', '.join(notes)}"
+
+
+def _next(files: list[FileStatus], news: list[str]) -> list[str]:
+    """What to type next, most urgent first; at most one line for each kind of trouble."""
+    advice = []
+    if any(file.missing_objects for file in files):
+        advice.append("objects are missing: git theta fsck names the groups; git theta fetch brings them")
+    if any(file.worktree == State.PLACEHOLDER.value and not file.missing_objects for file in files):
+        advice.append("to write the checkpoints that placeholders stand for: git theta checkout")
+    plain = [file.path for file in files if file.unfiltered]
+    if plain:
+        advice.append(f"to bring them under git-theta: git add --renormalize {_argument(plain[0])}")
+    changed = [file.path for file in files if file.git and file.git[-1] == "M" and not file.unfiltered]
+    if changed or news:
+        advice.append(f"to stage what changed: git add {_argument((changed or news)[0])}")
+    if not advice and any(file.git for file in files):
+        advice.append("to record it: git commit")
+    return ["", *advice] if advice else ["", "nothing to do"]
+
+
+def _argument(path: str) -> str:
+    return f"'{path}'" if " " in path else path
