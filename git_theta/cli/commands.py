@@ -52,6 +52,8 @@ SECTIONS: dict[str, dict[str, Command]] = {
         "filter-process": _here("filter_process", "Clean and smudge for one Git command (long-running)."),
         "clean": _here("clean", "Turn one checkpoint on stdin into its manifest."),
         "smudge": _here("smudge", "Turn one manifest on stdin into its checkpoint."),
+        "diff-driver": _here("diff_driver", "Say which parameter groups of one checkpoint changed."),
+        "textconv": _here("textconv", "Turn one manifest into a text of one line per group."),
         "merge-driver": _here("merge_driver", "Merge one checkpoint changed on both sides."),
     },
 }

@@ -12,6 +12,7 @@ import os
 import sys
 from types import TracebackType
 
+from git_theta.cli.output import warn
 from git_theta.errors import Exit, ThetaError
 
 TRACE = "GIT_THETA_TRACE"
@@ -35,10 +36,10 @@ def main() -> int:
     except ThetaError as error:
         if _tracing():
             raise
-        _complain(str(error), error.hint)
+        warn(str(error), error.hint)
         return error.exit_code
     except KeyboardInterrupt:
-        _complain("interrupted")
+        warn("interrupted")
         return Exit.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone. Python would complain once more when it flushes stdout at exit.
@@ -48,7 +49,7 @@ def main() -> int:
         if _tracing():
             raise
         place = f"{error.filename}: " if error.filename else ""
-        _complain(f"{place}{error.strerror or error}")
+        warn(f"{place}{error.strerror or error}")
         return Exit.FAILED
 
 
@@ -56,18 +57,12 @@ def _tracing() -> bool:
     return os.environ.get(TRACE, "").lower() not in {"", "0", "no", "off", "false"}
 
 
-def _complain(message: str, hint: str | None = None) -> None:
-    """Write an error and its hint to stderr, line by line as Git does."""
-    lines = [f"git-theta: {message}", *(f"hint: {line}" for line in (hint or "").splitlines())]
-    sys.stderr.write("\n".join(lines) + "\n")
-
-
 def _report_unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """What Python calls for an exception nobody caught; the exit code is 1 either way."""
     if _tracing():
         sys.__excepthook__(kind, error, trace)
     else:
-        _complain(
+        warn(
             f"unexpected {kind.__name__}: {error}",
             f"this is a bug in git-theta; run the command again with {TRACE}=1 to see where, and please report it",
         )

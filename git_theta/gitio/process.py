@@ -48,4 +48,5 @@ def _failure(command: list[str], code: int, stderr: str) -> GitFailed:
     """Git's first line as the message, the others as the hint."""
     first, *rest = stderr.strip().splitlines() or [f"exited with code {code}"]
     verb = next((word for word in command[1:] if not word.startswith("-")), "")
-    return GitFailed(f"git {verb}: {first.removeprefix('fatal: ')}", hint="\n".join(rest) or None)
+    reason = first.removeprefix("fatal: ").removeprefix("error: ")
+    return GitFailed(f"git {verb}: {reason}", hint="\n".join(rest) or None)

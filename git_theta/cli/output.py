@@ -1,0 +1,20 @@
+"""How commands speak: sentences for people on stderr, stable JSON for programs on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+
+def warn(message: str, hint: str | None = None) -> None:
+    """Say something on stderr and what to type next, line by line as Git does."""
+    lines = [f"git-theta: {message}", *(f"hint: {line}" for line in (hint or "").splitlines())]
+    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.flush()
+
+
+def emit_json(document: Mapping[str, object]) -> None:
+    """Write one JSON document; paths that are no text keep their bytes as surrogates."""
+    import json  # a filter start needs none of it
+
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
