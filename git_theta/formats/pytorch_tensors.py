@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeGuard, TypeVar
 
 from git_theta.formats.pickle_reader import OPCODE_LIMIT, Call, Global, Mapping, PersistentId, Value
 from git_theta.formats.source import MalformedCheckpoint
-from git_theta.model import DTYPES, Group, Span, View
+from git_theta.model import DTYPES, Group, Span, View, misfit
 
 UNNAMED = "tensor"
 """The name of a checkpoint that is nothing but one tensor."""
@@ -366,43 +366,42 @@ def _parse_tensor(name: str, value: Value) -> Tensor | None:
 
 def _group(tensor: Tensor, record: Record, big_endian: bool) -> Group:
     """The tensor as a group over its record: a view unless it fills it, opaque when its numbers do not fit."""
+    group = _true_group(tensor, record, big_endian)
+    if group is None or misfit(group, record.length):
+        return opaque_group(tensor.name, record.length)
+    return group
+
+
+def _true_group(tensor: Tensor, record: Record, big_endian: bool) -> Group | None:
+    """The group as the pickle describes it, if these are numbers at all and agree on the size of the storage."""
     dtype, shape, strides = tensor.dtype, tensor.shape, tensor.strides
+    offset, first = tensor.offset, tensor.storage.first
     if dtype is None or not record.plain or storage_bytes(tensor.storage) != record.length:
-        return opaque_group(tensor.name, record.length)
-    if not _are_counts(shape) or not _are_counts(strides) or len(shape) != len(strides):
-        return opaque_group(tensor.name, record.length)
-    if not _is_count(tensor.offset) or not _is_count(tensor.storage.first):
-        return opaque_group(tensor.name, record.length)
-    offset, itemsize = tensor.storage.first + tensor.offset, DTYPES[dtype].bits // 8
-    last = offset + sum([(side - 1) * stride for side, stride in zip(shape, strides, strict=True)])
-    if 0 not in shape and (last + 1) * itemsize > record.length:
-        return opaque_group(tensor.name, record.length)
-    fills = offset == 0 and prod(shape) * itemsize == record.length and _is_contiguous(shape, strides)
+        return None
+    if type(offset) is not int or type(first) is not int or not _are_numbers(shape) or not _are_numbers(strides):
+        return None
+    fills = prod(shape) * DTYPES[dtype].bits == record.length * 8 and _is_contiguous(shape, strides)
+    view = None if fills and offset == first == 0 else View(offset + first, strides)
     stored = f"{dtype}_be" if big_endian and DTYPES[dtype].word > 1 else dtype
-    return Group(_encodable(tensor.name), stored, shape, None if fills else View(offset, strides))
+    return Group(_encodable(tensor.name), stored, shape, view)
 
 
 def storage_bytes(storage: Storage) -> int | None:
-    """Bytes the storage takes; None when its type or its count make no sense."""
-    if storage.dtype is None or not _is_count(storage.elements):
+    """Bytes the storage takes; None when its type or its size make no sense."""
+    if storage.dtype is None or type(storage.elements) is not int or storage.elements < 0:
         return None
     return storage.elements * DTYPES[storage.dtype].bits // 8
 
 
-def _is_count(value: Value) -> TypeGuard[int]:
-    """Whether this is a whole number that torch's 64-bit sizes can hold."""
-    return type(value) is int and 0 <= value < 1 << 63
-
-
-def _are_counts(values: Value) -> TypeGuard[tuple[int, ...]]:
-    """Whether these can be the sides or strides of a tensor, which has at most 64 dimensions."""
-    if type(values) is not tuple or len(values) > 64:
-        return False
-    return all(map(_is_count, values))
+def _are_numbers(values: Value) -> TypeGuard[tuple[int, ...]]:
+    """Whether these may be sides or strides of a tensor, which has at most 64 dimensions."""
+    return type(values) is tuple and len(values) <= 64 and {*map(type, values)} <= {int}
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """Whether strides are those of a C-contiguous array; the stride of a side of 1 or of an empty array is free."""
+    if len(shape) != len(strides):
+        return False
     expected = 1
     for side, stride in zip(reversed(shape), reversed(strides), strict=True):
         if side != 1 and stride != expected:

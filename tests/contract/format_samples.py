@@ -387,6 +387,185 @@ def torch_file(content: object, zipped: bool = True) -> bytes:
     return buffer.getvalue()
 
 
+def torch_tree(content: Any, path: str = "") -> dict[str, Any]:
+    """The tensors in nested dicts, lists and tuples, by path."""
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        return {path: content}
+    if not isinstance(content, dict | list | tuple):
+        return {}
+    parts = content.items() if isinstance(content, dict) else enumerate(content)
+    return {
+        name: tensor
+        for key, part in parts
+        for name, tensor in torch_tree(part, f"{path}.{key}".removeprefix(".")).items()
+    }
+
+
+def _torch_sample(content: object, zipped: bool = True) -> Sample:
+    """A saved tree of tensors, and what PyTorch loads from it."""
+    import torch
+
+    data = torch_file(content, zipped)
+    loaded = torch.load(io.BytesIO(data), weights_only=False)
+    return Sample(f"pytorch-{'zip' if zipped else 'legacy'}", data, torch_values(torch_tree(loaded)))
+
+
+def _torch_training() -> dict[object, Any]:
+    """A checkpoint in the middle of a training: two steps of a real optimizer, and what belongs to neither."""
+    import argparse
+    import collections
+
+    import torch
+
+    torch.manual_seed(7)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, amsgrad=True)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.rand(5, 4)).square().sum().backward()
+        optimizer.step()
+    return {
+        "epoch": 2,
+        "state_dict": model.state_dict(),
+        "optimizer_states": [optimizer.state_dict()],
+        "rng": (torch.get_rng_state(), None),
+        "hyper_parameters": argparse.Namespace(lr=0.1, layers=[3, 2], note="\u00fc"),
+        "history": collections.defaultdict(list, loss=[0.5, float("nan")]),
+        "callbacks": collections.Counter("abca"),
+        7: [{}, {"ema": [torch.rand(2)]}],
+    }
+
+
+def _torch_views() -> dict[str, Any]:
+    """Tensors that share storages: tied, sliced, transposed, strided, expanded, empty, 0-d."""
+    import torch
+
+    base = torch.arange(24, dtype=torch.float32).reshape(4, 6)
+    return {
+        "whole": base,
+        "tied": base,
+        "retyped": base.detach(),
+        "transposed": base.t(),
+        "row": base[2],
+        "column": base[:, 3],
+        "every.other": base[::2, 1::2],
+        "element": base[3, 5],
+        "none": base[4:],
+        "expanded": torch.tensor([1.0, 2.0]).reshape(2, 1).expand(2, 5),
+        "alone.transposed": torch.rand(3, 2).t(),
+        "channels.last": torch.rand(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        "part": torch.arange(10)[3:5],
+        "empty": torch.zeros(0, 3),
+        "scalar": torch.tensor(1.5, dtype=torch.float64),
+    }
+
+
+_TORCH_DTYPES = [
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+]
+_TORCH_DTYPES_WITHOUT_STORAGE = [
+    "uint16",
+    "uint32",
+    "uint64",
+    "complex32",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+]
+
+
+def _torch_dtypes(names: list[str]) -> dict[str, Any]:
+    import torch
+
+    generator = torch.Generator().manual_seed(7)
+    return {
+        name: torch.randint(0, 2, (2, 32), dtype=torch.uint8, generator=generator).view(getattr(torch, name))
+        for name in names
+    }
+
+
+@sample
+def pytorch_zip_training() -> Sample:
+    return _torch_sample(_torch_training())
+
+
+@sample
+def pytorch_legacy_training() -> Sample:
+    return _torch_sample(_torch_training(), zipped=False)
+
+
+@sample
+def pytorch_zip_views() -> Sample:
+    return _torch_sample(_torch_views())
+
+
+@sample
+def pytorch_legacy_views() -> Sample:
+    return _torch_sample(_torch_views(), zipped=False)
+
+
+@sample
+def pytorch_zip_dtypes() -> Sample:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # complex32 is called experimental
+        return _torch_sample(_torch_dtypes(_TORCH_DTYPES + _TORCH_DTYPES_WITHOUT_STORAGE))
+
+
+@sample
+def pytorch_legacy_dtypes() -> Sample:
+    """PyTorch does not load the other dtypes back from this format."""
+    return _torch_sample(_torch_dtypes(_TORCH_DTYPES), zipped=False)
+
+
+@sample
+def pytorch_zip_one_tensor() -> Sample:
+    import torch
+
+    data = torch_file(torch.nn.Parameter(torch.arange(6.0)))
+    return Sample("pytorch-zip", data, torch_values({"tensor": torch.load(io.BytesIO(data)).detach()}))
+
+
+@sample
+def pytorch_zip_whole_module() -> Sample:
+    """A module saved as it is: its groups are called as in its state dict."""
+    import torch
+
+    torch.manual_seed(7)
+    layer = torch.nn.TransformerEncoderLayer(4, 2, 6, batch_first=True)
+    module = torch.nn.Sequential(layer, torch.nn.BatchNorm1d(3))
+    data = torch_file(module)
+    return Sample("pytorch-zip", data, torch_values(torch.load(io.BytesIO(data), weights_only=False).state_dict()))
+
+
+@sample
+def torchscript() -> Sample:
+    import torch
+
+    torch.manual_seed(7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3)))
+        buffer = io.BytesIO()
+        torch.jit.save(scripted, buffer)
+        loaded = torch.jit.load(io.BytesIO(buffer.getvalue()))
+    return Sample("pytorch-zip", buffer.getvalue(), torch_values(loaded.state_dict()))
+
+
 @sample
 def pytorch_zip() -> Sample:
     import torch
