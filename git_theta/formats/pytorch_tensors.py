@@ -84,6 +84,7 @@ _ORDERED_DICT = Global("collections", "OrderedDict")
 # stands for attributes, a tuple names the parts of an argument, None is not looked into.
 _Names = tuple["str | tuple[str | None, ...] | None", ...]
 _ARGUMENTS: dict[str, _Names] = {
+    **dict.fromkeys(_PLAIN_TENSORS, ()),
     "_rebuild_qtensor": (None, None, None, None, (None, "scale", "zero_point")),
     "_rebuild_parameter": ("",),
     "_rebuild_parameter_with_state": ("", None, None, "*"),
