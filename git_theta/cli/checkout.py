@@ -16,10 +16,11 @@ from pathlib import Path
 
 import click
 
+from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
 from git_theta.cli.text import human, plural, printable
 from git_theta.cli.tracked import State, Tracked, absolute, state, tracked
-from git_theta.cli.workspace import Workspace, open_workspace, warn
+from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.index import Written, remember
 from git_theta.gitio.process import ask_git

@@ -11,7 +11,8 @@ from io import FileIO
 
 import click
 
-from git_theta.cli.workspace import open_workspace, warn
+from git_theta.cli.output import warn
+from git_theta.cli.workspace import open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.filters.session import Session
 from git_theta.gitio.pktline import widen
@@ -23,14 +24,14 @@ def run() -> int:
     widen(1)
     session = Session(FileIO(0, "rb", closefd=False), FileIO(1, "wb", closefd=False))
     session.handshake()
-    from git_theta.cli.filtering import clean, smudge
+    from git_theta.cli.filtering import clean, smudge_request
     from git_theta.cli.progress import Progress
 
     workspace = open_workspace()
     with Progress() as progress:
         workspace.progress = progress.advance
         try:
-            session.serve(partial(clean, workspace), partial(smudge, workspace), _complain)
+            session.serve(partial(clean, workspace), partial(smudge_request, workspace), _complain)
         finally:
             workspace.close()
     return Exit.OK

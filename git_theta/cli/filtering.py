@@ -6,9 +6,11 @@ becomes a placeholder and a loud message, unless ``theta.missing=fail`` asks Git
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from git_theta.cli.workspace import Workspace, warn
+from git_theta.cli.output import warn
+from git_theta.cli.workspace import Workspace
 from git_theta.errors import ThetaError
 
 if TYPE_CHECKING:
@@ -32,16 +34,43 @@ def clean(workspace: Workspace, path: str, content: Content) -> bytes:
 
 def smudge(workspace: Workspace, path: str, text: bytes) -> Smudged:
     """What Git is to write at ``path`` for the content ``text``."""
-    from git_theta.filters.smudge import Smudged
-
     if workspace.settings.skip_smudge:
-        return Smudged(iter([memoryview(text)]))
+        return as_is(text)
     smudged = workspace.smudger.smudge(text)
     if smudged.problem:
         if workspace.settings.missing == "fail":
             raise smudged.problem
         warn(f"{path}: {smudged.problem}", placeholder_hint(path, smudged.problem))
     return smudged
+
+
+def as_is(text: bytes) -> Smudged:
+    """The content unchanged."""
+    from git_theta.filters.smudge import Smudged
+
+    return Smudged(iter([memoryview(text)]))
+
+
+def smudge_request(workspace: Workspace, request: Mapping[str, str], text: bytes) -> Smudged:
+    """What Git is to write, or to look at, for one request of the long-running protocol."""
+    path = request.get("pathname", "")
+    if _for_diff(workspace, request):
+        return as_is(text)
+    return smudge(workspace, path, text)
+
+
+def _for_diff(workspace: Workspace, request: Mapping[str, str]) -> bool:
+    """Whether the content only goes to our own diff driver or textconv, which read the manifest.
+
+    Every doubt means no: then Git gets the checkpoint itself. Git names ref, treeish or can-delay when it
+    writes to a worktree or an archive; a difftool wants real files.
+    """
+    return (
+        not request.keys() & {"ref", "treeish", "can-delay"}
+        and workspace.caller in ("diff", "show", "log")
+        and not workspace.external_diff
+        and workspace.diff_drivers.get(request.get("pathname", "")) == "theta"
+    )
 
 
 def placeholder_hint(path: str, problem: ThetaError) -> str:

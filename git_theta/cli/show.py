@@ -106,16 +106,16 @@ def _examined(path: Path) -> Listing:
     from git_theta.filters.examine import examine
 
     with open(path, "rb") as file:
-        found, digests = examine(file)
-    layout = found.layout
+        examined = examine(file)
+    layout = examined.scan.layout
     stored = _updates_in_index(path)
     rows = [
         row
-        for span, digest in zip(layout.spans, digests, strict=True)
+        for span, digest in zip(layout.spans, examined.digests, strict=True)
         for row in _rows(span.groups, span.length, digest, stored.get(digest, "not stored"))
     ]
     covered = sum(span.length for span in layout.spans)
-    return Listing(str(path), layout.format, layout.size, layout.size - covered, rows, found.warning)
+    return Listing(str(path), layout.format, layout.size, layout.size - covered, rows, examined.scan.warning)
 
 
 def _updates_in_index(path: Path) -> dict[str, str]:

@@ -7,7 +7,6 @@ and imports nothing heavy; cleaner and smudger bring NumPy when they are first a
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from git_theta.errors import ThetaError
 from git_theta.gitio.batch import Attributes, Blobs
+from git_theta.gitio.caller import calling_git_command
 from git_theta.gitio.config import Settings, read_settings
 from git_theta.gitio.repository import Repository, find_repository
 from git_theta.store import Catalogue, Store
@@ -59,6 +59,21 @@ class Workspace:
         return Attributes(self.repository.root, FORMAT_ATTRIBUTE)
 
     @cached_property
+    def diff_drivers(self) -> Attributes:
+        """The diff driver a path's attributes name."""
+        return Attributes(self.repository.root, "diff")
+
+    @cached_property
+    def caller(self) -> str | None:
+        """The Git command that started us, where that can be told."""
+        return calling_git_command()
+
+    @cached_property
+    def external_diff(self) -> bool:
+        """Whether the environment names a diff program of the user's, as git difftool does."""
+        return any(name in os.environ for name in ("GIT_EXTERNAL_DIFF", "GIT_DIFFTOOL_EXTCMD", "GIT_DIFF_TOOL"))
+
+    @cached_property
     def reader(self) -> Reader:
         """Reads values of any manifest."""
         from git_theta.tensors import Reader
@@ -98,19 +113,14 @@ class Workspace:
 
     def close(self) -> None:
         """End helper processes and let go of files. Only what was used was ever opened."""
-        for name in ("blobs", "formats", "catalogue"):
+        for name in ("blobs", "formats", "diff_drivers", "catalogue"):
             if name in self.__dict__:
                 self.__dict__[name].close()
 
 
 def open_workspace(start: Path | None = None) -> Workspace:
     """The workspace of the current folder; raises :class:`NotARepository`, :class:`BadSetting`."""
+    # Git before 2.40 sets this for what it runs inside a submodule, and then refuses its own rev-parse with it.
+    os.environ.pop("GIT_INTERNAL_SUPER_PREFIX", None)
     repository = find_repository(start)
     return Workspace(repository, read_settings(os.environ, repository.root))
-
-
-def warn(message: str, hint: str | None = None) -> None:
-    """Say something on stderr that does not stop the command."""
-    lines = [f"git-theta: {message}", *(f"hint: {line}" for line in (hint or "").splitlines())]
-    sys.stderr.write("\n".join(lines) + "\n")
-    sys.stderr.flush()

@@ -7,7 +7,7 @@ content is called good only after its last byte was checked. Nothing heavy is im
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, BinaryIO
 
 from git_theta.errors import ThetaError
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from git_theta.filters.smudge import Smudged
 
 Clean = Callable[[str, ContentReader], bytes]
-Smudge = Callable[[str, bytes], "Smudged"]
+Smudge = Callable[[Mapping[str, str], bytes], "Smudged"]
+"""Gets the whole request: besides the path it says what the content is for, where Git knows."""
 Complain = Callable[[str, Exception], None]
 
 CAPABILITIES = ("clean", "smudge")
@@ -46,7 +47,7 @@ class Session:
                 return
             path, content = request.get("pathname", ""), self._in.content()
             try:
-                self._answer(request.get("command", ""), path, content, clean, smudge)
+                self._answer(request, content, clean, smudge)
             except (ThetaError, OSError, MemoryError) as error:
                 if isinstance(error, BrokenPipeError):
                     return
@@ -54,11 +55,12 @@ class Session:
                 content.drain()
                 self._out.lines(["status=error"])
 
-    def _answer(self, command: str, path: str, content: ContentReader, clean: Clean, smudge: Smudge) -> None:
+    def _answer(self, request: Mapping[str, str], content: ContentReader, clean: Clean, smudge: Smudge) -> None:
+        command, path = request.get("command", ""), request.get("pathname", "")
         if command == "clean":
             self._send_bytes(clean(path, content))
         elif command == "smudge":
-            self._send_parts(smudge(path, _all(content)), path)
+            self._send_parts(smudge(request, _all(content)), path)
         else:
             raise ProtocolError(f"Git asked for {command!r}, which was not agreed on")
 

@@ -1,0 +1,200 @@
+"""``git theta fsck``: every manifest Git can reach, and every object in the store, looked at byte by byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+
+import click
+
+from git_theta.cli.progress import Progress
+from git_theta.cli.text import plural, printable
+from git_theta.cli.workspace import Workspace, open_workspace
+from git_theta.errors import Exit, ThetaError
+from git_theta.gitio.process import ask_git
+from git_theta.manifest import looks_like_manifest, parse
+from git_theta.model import Digest, Manifest, Oid, Where
+
+_BLOCK = 1 << 20
+_LARGEST_MANIFEST = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: an object or a manifest, what it is, and whom it concerns."""
+
+    what: str
+    oid: str
+    concerns: list[str]
+
+
+@dataclass(slots=True)
+class Report:
+    """What was looked at, and what was found."""
+
+    manifests: int = 0
+    objects: int = 0
+    unreferenced: int = 0
+    drafts: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+
+
+@click.command("fsck")
+@click.option("--dry-run", is_flag=True, help="Leave damaged objects where they are.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(dry_run: bool, as_json: bool) -> int:
+    """Verify every manifest in the index, in any branch, tag, stash or reflog, and every stored object.
+
+    An object whose bytes are wrong is moved to theta/corrupt/, so that adding the file again, or fetching,
+    puts a good one in its place. Exits with 4 when something is damaged, 5 when objects are only missing.
+
+    Example: git theta fsck
+    """
+    workspace = open_workspace()
+    try:
+        report = _check(workspace, dry_run)
+    finally:
+        workspace.close()
+    click.echo(json.dumps(asdict(report), indent=2) if as_json else _text(report))
+    if not report.findings:
+        return Exit.OK
+    return Exit.MISSING if all(finding.what == "missing" for finding in report.findings) else Exit.DAMAGED
+
+
+def _check(workspace: Workspace, dry_run: bool) -> Report:
+    report = Report()
+    sizes: dict[Oid, int] = {}
+    users: dict[Oid, list[str]] = {}
+    values: dict[tuple[Digest, Where], tuple[str, str, Manifest]] = {}
+    for name, text in _manifests(workspace):
+        report.manifests += 1
+        try:
+            manifest = parse(text)
+        except ThetaError as error:
+            report.findings.append(Finding("damaged manifest", name, [str(error)]))
+            continue
+        sizes.update((stored.oid, stored.size) for stored in manifest.objects)
+        for group, value in manifest.values():
+            values.setdefault((value.digest, value.where), (name, group, manifest))
+            for oid in _oids(value.where):
+                users.setdefault(oid, []).append(f"{printable(group)} of {name}")
+    bad = _check_objects(workspace, report, sizes, users)
+    _check_values(workspace, report, values, bad)
+    report.drafts = sum(1 for _ in workspace.store.tmp.glob("draft-*")) if workspace.store.tmp.is_dir() else 0
+    for oid in bad:
+        workspace.catalogue.distrust(oid)
+        if not dry_run and workspace.store.stat(oid):
+            workspace.store.quarantine(oid)
+            report.moved.append(oid)
+    return report
+
+
+def _manifests(workspace: Workspace) -> Iterator[tuple[str, bytes]]:
+    """Each distinct manifest Git can reach, with a name for people: a path, and a blob id."""
+    root = workspace.repository.root
+    paths: dict[str, str] = {}
+    for line in ask_git("rev-list", "--objects", "--all", "--reflog", cwd=root).decode("utf-8", "replace").splitlines():
+        oid, _, path = line.partition(" ")
+        paths.setdefault(oid, path)
+    for record in ask_git("ls-files", "-s", "-z", cwd=root).decode("utf-8", "replace").split("\0")[:-1]:
+        fields, _, path = record.partition("\t")
+        paths.setdefault(fields.split(" ")[1], path)
+    for oid in _candidates(workspace, paths):
+        text = workspace.blobs.get(oid)
+        if text and looks_like_manifest(text[:65536]):
+            yield f"{printable(paths[oid])} (blob {oid[:12]})", text
+
+
+def _candidates(workspace: Workspace, oids: Iterable[str]) -> list[str]:
+    """Blobs of a size a manifest can have."""
+    answer = ask_git(
+        "cat-file",
+        "--batch-check=%(objectname) %(objecttype) %(objectsize)",
+        cwd=workspace.repository.root,
+        stdin="".join(oid + "\n" for oid in oids).encode(),
+    )
+    fields = (line.split(" ") for line in answer.decode().splitlines())
+    return [f[0] for f in fields if len(f) == 3 and f[1] == "blob" and 200 < int(f[2]) < _LARGEST_MANIFEST]
+
+
+def _check_objects(
+    workspace: Workspace, report: Report, sizes: dict[Oid, int], users: dict[Oid, list[str]]
+) -> set[Oid]:
+    """Compare each object's bytes with its name; returns those that cannot be used."""
+    here = dict(workspace.store.oids())
+    report.objects = len(here)
+    report.unreferenced = len(here.keys() - sizes.keys())
+    bad: set[Oid] = set()
+    for oid in sorted(sizes.keys() - here.keys()):
+        report.findings.append(Finding("missing", oid, users.get(oid, [])))
+        bad.add(oid)
+    with Progress("fsck", sum(here.values())) as progress, ThreadPoolExecutor(workspace.settings.threads) as pool:
+        for oid, found in zip(here, pool.map(lambda oid: _sha256(workspace, oid), here), strict=True):
+            progress.advance(here[oid])
+            if here[oid] != sizes.get(oid, here[oid]):
+                wrong = f"truncated: {here[oid]:,} bytes, expected {sizes[oid]:,}"
+            elif found != oid:
+                wrong = "damaged"
+            else:
+                continue
+            report.findings.append(Finding(wrong, oid, users.get(oid, ["nothing refers to it"])))
+            bad.add(oid)
+    return bad
+
+
+def _sha256(workspace: Workspace, oid: Oid) -> str:
+    digest = sha256()
+    with open(workspace.store.path(oid), "rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_values(
+    workspace: Workspace,
+    report: Report,
+    values: dict[tuple[Digest, Where], tuple[str, str, Manifest]],
+    bad: set[Oid],
+) -> None:
+    """Decode what the manifests name, once each; objects already found bad are not reported twice."""
+    for (_, where), (name, group, manifest) in values.items():
+        if bad & set(_oids(where)):
+            continue
+        value = next(value for named, value in manifest.values() if named == group)
+        try:
+            for _ in workspace.reader.value(group, value):
+                pass
+        except ThetaError as error:
+            oids = ", ".join(_oids(where)) or "inline"
+            report.findings.append(Finding("does not hold what the manifest says", oids, [f"{name}: {error}"]))
+
+
+def _oids(where: Where) -> list[Oid]:
+    return [slot.oid for slot in where] if isinstance(where, tuple) else []
+
+
+def _text(report: Report) -> str:
+    lines = []
+    for finding in report.findings:
+        lines.append(f"{finding.what}: {finding.oid}")
+        lines += [f"    {concern}" for concern in finding.concerns[:5]]
+        if len(finding.concerns) > 5:
+            lines.append(f"    and {len(finding.concerns) - 5:,} more")
+    if report.moved:
+        lines.append(f"moved {plural(len(report.moved), 'damaged object')} to theta/corrupt/")
+    if report.drafts:
+        lines.append(f"{plural(report.drafts, 'unfinished object')} of interrupted commands in theta/tmp/, harmless")
+    seen = f"{plural(report.manifests, 'manifest')} and {plural(report.objects, 'object')} checked"
+    if not report.findings:
+        return "\n".join([*lines, f"{seen}, all good"])
+    return "\n".join(
+        [
+            *lines,
+            f"{seen}, {plural(len(report.findings), 'problem')}",
+            "where the file is whole in a worktree: git add --renormalize PATH stores it again; else: git theta fetch",
+        ]
+    )
