@@ -1,0 +1,208 @@
+"""``git theta track``: hand the files of a pattern to git-theta, or list the patterns that are handed over."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+
+import click
+
+from git_theta.cli import drivers
+from git_theta.cli.output import emit_json, warn
+from git_theta.cli.patterns import NAME, Folder, all_files, as_pattern, candidate, current_folder
+from git_theta.errors import Exit, ThetaError
+from git_theta.gitio import ask_git, find_repository
+from git_theta.gitio.attributes import BadPattern, filter_of, is_tracked, track, tracked_patterns
+from git_theta.gitio.files import attribute_files
+
+NO_FILTER = {"theta", "unspecified", "unset", "set"}
+"""What Git answers for files that go through no filter but ours; a filter without a name does nothing."""
+FORBIDDEN = (".gitattributes", ".gitignore", ".gitmodules", ".lfsconfig")
+"""Files that Git and git-lfs read themselves, and would read as manifests."""
+SHOWN_FILES = 3
+
+
+class OtherFilter(ThetaError):
+    """Files that match already go through another filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One pattern: what was done, the files it matches (from the root), and those in the index as they are."""
+
+    pattern: bytes
+    status: str
+    files: tuple[str, ...]
+    plain: tuple[str, ...]
+
+
+@click.command("track")
+@click.argument("patterns", nargs=-1)
+@click.option("--filename", is_flag=True, help="Take each PATTERN as the name of one file, wildcards included.")
+@click.option("--replace", is_flag=True, help="Take files over from another filter, such as lfs.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+def command(patterns: tuple[str, ...], filename: bool, replace: bool, dry_run: bool, as_json: bool) -> int:
+    """Version the files that match PATTERN, parameter group by parameter group.
+
+    Writes each PATTERN into the .gitattributes file of the current folder, where it means what Git makes of it.
+    Quote patterns, or the shell expands them. Without PATTERN, lists the tracked patterns of the repository.
+
+    Example: git theta track '*.safetensors' 'models/my model.pt'
+    """
+    if not patterns:
+        return _list(as_json)
+    folder = current_folder()
+    before = text = folder.text()
+    paths = all_files(folder)
+    changes = []
+    for typed in patterns:
+        change = _plan(folder, text, as_pattern(folder, typed, filename), paths, replace)
+        text = track(text, change.pattern)
+        changes.append(change)
+    installed = None
+    if not dry_run:
+        installed = _install_if_needed()
+        if text != before:
+            folder.write(text)
+    todo = _next_commands(folder, changes)
+    if as_json:
+        _report_json(folder, changes, installed, todo, dry_run)
+    else:
+        _report(folder, changes, installed, todo, dry_run)
+    if not dry_run:
+        _warn_about_overridden(folder, changes)
+    return Exit.OK
+
+
+def _plan(folder: Folder, text: bytes, pattern: bytes, paths: list[str], replace: bool) -> Change:
+    """What tracking this pattern changes; raises :class:`OtherFilter` unless ``replace`` allows it."""
+    for path in folder.matches(pattern, map(folder.from_root, FORBIDDEN)):
+        raise BadPattern(
+            f"{os.fsdecode(pattern)} matches {path}, which Git must be able to read",
+            hint="name the checkpoints more closely, such as '*.safetensors'",
+        )
+    guess = folder.from_root(candidate(pattern))
+    matched = folder.matches(pattern, dict.fromkeys([*paths, guess]))
+    filters = folder.filters(matched)
+    named = filter_of(text, pattern)
+    other = {path: name for path, name in filters.items() if name not in NO_FILTER}
+    files = tuple(path for path in matched if path in set(paths))
+    if named not in (None, b"theta"):
+        other.setdefault(os.fsdecode(pattern), os.fsdecode(named or b""))
+    if other and not replace:
+        path, name = next(iter(other.items()))
+        raise OtherFilter(
+            f"{path} already goes through filter={name}",
+            hint=f"to take it over: git theta track --replace {shlex.quote(os.fsdecode(pattern))}",
+        )
+    if is_tracked(text, pattern):
+        return Change(pattern, "already tracked", files, ())
+    cached = set(folder.files("--cached"))
+    plain = tuple(path for path in files if path in cached and filters[path] != "theta")
+    return Change(pattern, "replaced" if other else "tracked", files, plain)
+
+
+def _install_if_needed() -> str | None:
+    """Register the drivers for this repository where none are in force; the file that was written."""
+    if "filter.theta.process" in drivers.configured():
+        return None
+    drivers.write("local")
+    return drivers.file_of("local")
+
+
+def _next_commands(folder: Folder, changes: list[Change]) -> list[str]:
+    """What to type so that Git sees the new attributes and the files."""
+    plain = [path for change in changes for path in change.plain]
+    fresh = [path for change in changes if change.status != "already tracked" for path in change.files]
+    fresh = [path for path in dict.fromkeys(fresh) if path not in set(plain)]
+    commands = ["git add " + " ".join([NAME, *_shown(folder, fresh, changes)])]
+    if plain:
+        commands.append("git add --renormalize -- " + " ".join(_shown(folder, plain, changes)))
+    return commands
+
+
+def _shown(folder: Folder, paths: list[str], changes: list[Change]) -> list[str]:
+    """A few files by name, many by their patterns."""
+    if len(paths) <= SHOWN_FILES:
+        return [folder.shown(path) for path in paths]
+    return [shlex.quote(os.fsdecode(change.pattern).lstrip("/")) for change in changes if change.files]
+
+
+def _report(folder: Folder, changes: list[Change], installed: str | None, todo: list[str], dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    for change in changes:
+        shown = os.fsdecode(change.pattern)
+        where = folder.from_root(NAME)
+        count = f"{len(change.files):,} file{'s' * (len(change.files) != 1)}"
+        if change.status == "already tracked":
+            line = f"{shown}: already tracked in {where} ({count})"
+        else:
+            line = f"{shown}: {would}{change.status} in {where} ({count})"
+        click.echo(os.fsencode(line))
+    if installed:
+        click.echo(f"wrote the theta filter, diff and merge drivers to {installed} (local)")
+    for change in changes:
+        if change.plain:
+            warn(
+                f"{len(change.plain):,} matching file{'s' * (len(change.plain) > 1)} in the index as before; see below"
+            )
+    if not dry_run:
+        click.echo(os.fsencode("next: " + "\n      ".join(todo)))
+
+
+def _report_json(folder: Folder, changes: list[Change], installed: str | None, todo: list[str], dry_run: bool) -> None:
+    emit_json(
+        {
+            "file": folder.from_root(NAME),
+            "patterns": [
+                {
+                    "pattern": os.fsdecode(change.pattern),
+                    "status": change.status,
+                    "files": list(change.files),
+                    "renormalize": list(change.plain),
+                }
+                for change in changes
+            ],
+            "installed": installed,
+            "next": todo,
+            "dry_run": dry_run,
+        }
+    )
+
+
+def _warn_about_overridden(folder: Folder, changes: list[Change]) -> None:
+    """Name the files that Git still gives to something else, because a later or deeper line wins."""
+    filters = folder.filters(path for change in changes for path in change.files)
+    lost = [(path, name) for path, name in filters.items() if name != "theta"]
+    if lost:
+        path, name = lost[0]
+        warn(
+            f"{path}{f' and {len(lost) - 1:,} more' if len(lost) > 1 else ''}: filter is still {name}, "
+            "because another line wins",
+            f"a later line of the same file, a {NAME} deeper down and info/attributes win over this one",
+        )
+
+
+def _list(as_json: bool) -> int:
+    """Every tracked pattern of the worktree, with the file it stands in."""
+    repository = find_repository()
+    sources = [(name, repository.root / name) for name in attribute_files(repository.root)]
+    info = os.fsdecode(ask_git("rev-parse", "--path-format=absolute", "--git-path", "info/attributes").rstrip(b"\n"))
+    sources.append((os.path.relpath(info, repository.root), repository.root / info))
+    found = [
+        (os.fsdecode(pattern), name)
+        for name, path in sources
+        if path.is_file()
+        for pattern in tracked_patterns(path.read_bytes())
+    ]
+    if as_json:
+        emit_json({"patterns": [{"pattern": pattern, "source": source} for pattern, source in found]})
+    elif found:
+        click.echo("Tracked patterns")
+        for pattern, source in found:
+            click.echo(os.fsencode(f"    {pattern} ({source})"))
+    else:
+        click.echo("no patterns are tracked; to begin: git theta track '*.safetensors'")
+    return Exit.OK
