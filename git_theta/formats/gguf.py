@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from git_theta.formats.source import GROUP_LIMIT, MalformedCheckpoint, Source
 from git_theta.model import DTYPES, Group, Layout, Span, nbytes
 
-NAME = "gguf"
+FORMAT = "gguf"
 
 METADATA_LIMIT = 32 << 20
 """Bytes of key-values and descriptions we read through: several times the largest tokenizer, seconds at worst."""
@@ -132,7 +132,7 @@ def scan(source: Source) -> Layout:
         raise MalformedCheckpoint(f"claims {tensor_count:,} tensors, the limit is {GROUP_LIMIT:,}")
     tensors = [_read_tensor(reader) for _ in range(tensor_count)]
     data = -(-reader.position // alignment) * alignment
-    return Layout(NAME, source.size, tuple(_spans(tensors, data, source.size, order == ">")))
+    return Layout(FORMAT, source.size, tuple(_spans(tensors, data, source.size, order == ">")))
 
 
 def _skip_pairs(reader: _Reader, count: int) -> int:

@@ -16,7 +16,7 @@ from math import prod
 from git_theta.formats.source import GROUP_LIMIT, MalformedCheckpoint, Source
 from git_theta.model import DTYPES, Group, Layout, Span, View
 
-NAME = "npy"
+FORMAT = "npy"
 
 ARRAY_NAME = "array"
 """What the only array of a file is called: the format has no place for a name."""
@@ -83,7 +83,7 @@ def scan(source: Source) -> Layout:
         if len(spans) == GROUP_LIMIT:
             raise MalformedCheckpoint(f"more than {GROUP_LIMIT:,} arrays in one file")
         spans.append(read_array(source, spans[-1].end, source.size, ARRAY_NAME))
-    return Layout(NAME, source.size, tuple(spans))
+    return Layout(FORMAT, source.size, tuple(spans))
 
 
 def read_array(source: Source, start: int, end: int, name: str) -> Span:

@@ -11,7 +11,7 @@ from git_theta.formats.source import MalformedCheckpoint, Source
 from git_theta.formats.zip_directory import Member, is_zip, read_directory, read_names
 from git_theta.model import Group, Layout, Span
 
-NAME = "npz"
+FORMAT = "npz"
 
 
 def sniff(source: Source) -> bool:
@@ -28,7 +28,7 @@ def sniff(source: Source) -> bool:
 def scan(source: Source) -> Layout:
     """One span per member with content; raises :class:`MalformedCheckpoint` where the archive breaks zip's rules."""
     spans = [_span(source, member) for member in read_directory(source) if member.compressed_size]
-    return Layout(NAME, source.size, tuple(spans))
+    return Layout(FORMAT, source.size, tuple(spans))
 
 
 def _span(source: Source, member: Member) -> Span:

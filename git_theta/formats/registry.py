@@ -4,6 +4,10 @@ A plug-in is a module with ``sniff(source) -> bool`` (magic numbers only, a few 
 ``scan(source) -> Layout``. The table below names them in the order they are asked; modules are imported when
 they are asked, so a filter start pays for none. Further plug-ins come by the entry point
 ``git_theta.formats``: the entry point's name is the format's permanent name and it loads such a module.
+
+Content decides. Where it cannot (another tool's file that only looks like one of ours, or one that a user wants
+whole), the attribute ``theta-format=NAME`` does: the caller reads it and passes it as ``forced``; every name of the
+table, of a plug-in, and ``opaque`` will do.
 """
 
 from __future__ import annotations
@@ -56,7 +60,9 @@ class Scan:
 def scan(source: Source, forced: str | None = None) -> Scan:
     """Recognise the format and find the groups; ``forced`` names a format instead of sniffing.
 
-    Never raises for bad content: what cannot be understood is one opaque group with a warning.
+    Never raises for bad content: what cannot be understood is one opaque group with a warning. Raises
+    :class:`UnknownFormat` when nothing provides ``forced``: guessing would store the file in another way than the
+    user's colleagues do.
     """
     if forced == OPAQUE:
         return Scan(opaque(source.size))

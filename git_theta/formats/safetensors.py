@@ -3,8 +3,8 @@
 The rules are those of the reference validator: the tensors, sorted by offset, tile everything behind the header
 with no gap and no overlap. Two things differ on purpose. A tensor of a dtype we do not know yet is an opaque group
 of its extent, since its bytes are known all the same; and a name that appears twice is refused, since readers
-disagree about which one counts. The header is decoded one entry at a time, so memory never exceeds the header's
-text and the layout that comes of it, whatever the JSON nests.
+disagree about which one counts. Of the header only one name or one description at a time is decoded, and metadata
+are passed over, so memory never exceeds the header's bytes and the layout that comes of them, whatever they nest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeGuard
 from git_theta.formats.source import GROUP_LIMIT, MalformedCheckpoint, Source
 from git_theta.model import Group, Layout, Span
 
-NAME = "safetensors"
+FORMAT = "safetensors"
 
 HEADER_LIMIT = 100_000_000
 """The reference implementation refuses longer headers."""
@@ -52,9 +52,13 @@ DTYPES = {
 
 METADATA = "__metadata__"
 
-_OPEN = re.compile(r"\{[ \t\n\r]*(\}?)[ \t\n\r]*")
-_COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
-_NEXT = re.compile(r"[ \t\n\r]*(?:,|(\}))[ \t\n\r]*")
+NAME_LIMIT = 1 << 20
+"""Bytes of a tensor's name in the header: no name is long, and this many can still be shown and stored."""
+
+_OPEN = re.compile(rb"\{[ \t\n\r]*(\}?)[ \t\n\r]*")
+_COLON = re.compile(rb"[ \t\n\r]*:[ \t\n\r]*")
+_QUOTE = re.compile(rb'["\\]')
+_NEXT = re.compile(rb"[ \t\n\r]*(?:,|(\}))[ \t\n\r]*")
 _DECODER = JSONDecoder(object_pairs_hook=list)
 
 
@@ -72,7 +76,7 @@ def scan(source: Source) -> Layout:
     if length > HEADER_LIMIT:
         raise MalformedCheckpoint(f"the header claims {length:,} bytes, the limit is {HEADER_LIMIT:,}")
     try:
-        spans = _spans(source.read(8, length).decode(), 8 + length)
+        spans = _spans(source.read(8, length), 8 + length)
     except UnicodeDecodeError as error:
         raise MalformedCheckpoint("the header is not UTF-8") from error
     except (JSONDecodeError, RecursionError) as error:
@@ -86,10 +90,10 @@ def scan(source: Source) -> Layout:
         end = span.end
     if end != source.size:
         raise MalformedCheckpoint(f"the tensors end at {end:,}, the file has {source.size:,} bytes")
-    return Layout(NAME, source.size, tuple(spans))
+    return Layout(FORMAT, source.size, tuple(spans))
 
 
-def _spans(header: str, data: int) -> list[Span]:
+def _spans(header: bytes, data: int) -> list[Span]:
     """The tensors by offset; ``data`` is where the header's offsets count from."""
     spans: dict[str, Span] = {}
     more, position = _step(_OPEN, header, 0)
@@ -101,8 +105,8 @@ def _spans(header: str, data: int) -> list[Span]:
             raise MalformedCheckpoint(f"tensor {name!r} appears twice, or after {GROUP_LIMIT:,} others")
         else:
             # No field of a tensor's description holds a brace, so it ends at the first one.
-            end = header.find("}", position, position + INFO_LIMIT) + 1
-            spans[name] = _span(name, header[position:end], data)
+            end = header.find(b"}", position, position + INFO_LIMIT) + 1
+            spans[name] = _span(name, header[position:end].decode(), data)
             position = end
         more, position = _step(_NEXT, header, position)
     if position != len(header):
@@ -110,36 +114,41 @@ def _spans(header: str, data: int) -> list[Span]:
     return sorted(spans.values(), key=lambda span: (span.start, span.length))
 
 
-def _metadata_end(header: str, position: int) -> int:
-    """Where the free-form metadata end: strings to strings, looked at one by one and not kept."""
+def _metadata_end(header: bytes, position: int) -> int:
+    """Where the free-form metadata end, which are strings to strings."""
     more, position = _step(_OPEN, header, position)
     while more:
-        _, position = _key(header, position)
-        _, position = _string(header, position)
-        more, position = _step(_NEXT, header, position)
+        position = _step(_COLON, header, _string_end(header, position))[1]
+        more, position = _step(_NEXT, header, _string_end(header, position))
     return position
 
 
-def _step(pattern: re.Pattern[str], header: str, position: int) -> tuple[bool, int]:
+def _step(pattern: re.Pattern[bytes], header: bytes, position: int) -> tuple[bool, int]:
     """Pass the punctuation at ``position``: whether another member of the object follows, and where."""
     found = pattern.match(header, position)
     if found is None:
-        raise MalformedCheckpoint(f"unexpected text at character {position:,} of the header")
+        raise MalformedCheckpoint(f"unexpected text at byte {position:,} of the header")
     return not (found.lastindex and found[1]), found.end()
 
 
-def _key(header: str, position: int) -> tuple[str, int]:
+def _key(header: bytes, position: int) -> tuple[str, int]:
     """The member's name at ``position``, and where its value starts."""
-    name, position = _string(header, position)
-    return name, _step(_COLON, header, position)[1]
+    end = _string_end(header, position)
+    if end - position > NAME_LIMIT:
+        raise MalformedCheckpoint(f"a name of {end - position:,} bytes, the limit is {NAME_LIMIT:,}")
+    name, _ = _DECODER.raw_decode(header[position:end].decode())
+    return name, _step(_COLON, header, end)[1]
 
 
-def _string(header: str, position: int) -> tuple[str, int]:
-    """The string at ``position`` and where it ends."""
-    if not header.startswith('"', position):
-        raise MalformedCheckpoint(f"expected a string at character {position:,} of the header")
-    text, end = _DECODER.raw_decode(header, position)
-    return text, end
+def _string_end(header: bytes, position: int) -> int:
+    """Where the string at ``position`` ends; what it says stays undecoded."""
+    if not header.startswith(b'"', position):
+        raise MalformedCheckpoint(f"expected a string at byte {position:,} of the header")
+    while found := _QUOTE.search(header, position + 1):
+        if found[0] == b'"':
+            return found.end()
+        position = found.end()  # the escaped character, whatever it is
+    raise MalformedCheckpoint("the header ends inside a string")
 
 
 def _span(name: str, description: str, data: int) -> Span:
