@@ -25,15 +25,8 @@ _INTRUDER = Path(__file__).with_name("intruder.py")
 
 def track_checkpoints(repo: GitRepo) -> GitRepo:
     """Make ``repo`` track every checkpoint, as a user does, with one commit that says so."""
-    settings = {
-        "filter.theta.process": "git-theta filter-process",
-        "filter.theta.required": "true",
-        "diff.theta.binary": "true",
-    }
-    for key, value in settings.items():
-        repo.git("config", "--global", key, value)
-    lines = "".join(f"{pattern} filter=theta diff=theta merge=theta -text\n" for pattern in PATTERNS)
-    repo.write(".gitattributes", lines.encode())
+    repo.theta("install", "--global")
+    repo.theta("track", *PATTERNS)
     repo.commit("track checkpoints")
     return repo
 
