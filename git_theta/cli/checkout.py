@@ -16,12 +16,14 @@ from pathlib import Path
 
 import click
 
+from git_theta.cli.hooks import PENDING
 from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
 from git_theta.cli.text import human, plural, printable
 from git_theta.cli.tracked import State, Tracked, absolute, state, tracked
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
+from git_theta.gitio.files import umask
 from git_theta.gitio.index import Written, remember
 from git_theta.gitio.process import ask_git
 from git_theta.model import Manifest
@@ -52,8 +54,9 @@ class Outcome:
 @click.command("checkout")
 @click.argument("pathspec", nargs=-1)
 @click.option("--force", "-f", is_flag=True, help="Write also over files that were changed.")
+@click.option("--pending", is_flag=True, hidden=True, help="Write what smudge left because of theta.smudgeLimit.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def command(pathspec: tuple[str, ...], force: bool, as_json: bool) -> int:
+def command(pathspec: tuple[str, ...], force: bool, pending: bool, as_json: bool) -> int:
     """Write tracked checkpoints that are placeholders or absent, directly and in constant memory.
 
     Takes the index's version. Files that hold a checkpoint stay as they are; with --force they are written
@@ -64,6 +67,8 @@ def command(pathspec: tuple[str, ...], force: bool, as_json: bool) -> int:
     workspace = open_workspace()
     try:
         items = tracked(workspace, pathspec)
+        if pending:
+            items = _too_large_for_git(workspace, items)
         if pathspec and not items:
             raise NothingMatches(
                 f"no tracked checkpoint matches {' '.join(map(printable, pathspec))}",
@@ -74,9 +79,19 @@ def command(pathspec: tuple[str, ...], force: bool, as_json: bool) -> int:
         workspace.close()
     if as_json:
         click.echo(json.dumps([{"path": o.path, "result": o.result, "reason": o.reason} for o in outcomes], indent=2))
-    else:
+    elif not pending or any(outcome.result == "written" for outcome in outcomes):
         _report(outcomes, items, named=bool(pathspec))
     return max((outcome.exit_code for outcome in outcomes), default=Exit.OK)
+
+
+def _too_large_for_git(workspace: Workspace, items: list[Tracked]) -> list[Tracked]:
+    """The placeholders that plain Git could not be given, if any; called from Git's hooks."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(workspace.repository.git_dir / PENDING)
+    limit = workspace.settings.smudge_limit
+    if workspace.settings.skip_smudge:
+        return []
+    return [item for item in items if item.manifest and item.manifest.size > limit]
 
 
 def _write_all(workspace: Workspace, items: list[Tracked], force: bool) -> list[Outcome]:
@@ -118,7 +133,7 @@ def write_file(workspace: Workspace, manifest: Manifest, path: Path, executable:
                 view = memoryview(part)
                 while view:
                     view = view[file.write(view) :]
-        os.chmod(name, (0o777 if executable else 0o666) & ~_umask())
+        os.chmod(name, (0o777 if executable else 0o666) & ~umask())
         _age(name)
         os.replace(name, path)
         return os.lstat(path)
@@ -138,12 +153,6 @@ def _folder(workspace: Workspace, path: Path) -> Path:
             )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _age(name: str) -> None:

@@ -25,9 +25,11 @@ def run() -> int:
     session = Session(FileIO(0, "rb", closefd=False), FileIO(1, "wb", closefd=False))
     session.handshake()
     from git_theta.cli.filtering import clean, smudge_request
+    from git_theta.cli.hooks import ensure_hooks
     from git_theta.cli.progress import Progress
 
     workspace = open_workspace()
+    ensure_hooks(workspace.repository)
     with Progress() as progress:
         workspace.progress = progress.advance
         try:

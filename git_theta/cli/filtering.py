@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from git_theta.cli.hooks import PENDING
 from git_theta.cli.output import warn
 from git_theta.cli.workspace import Workspace
 from git_theta.errors import ThetaError
@@ -34,12 +35,16 @@ def clean(workspace: Workspace, path: str, content: Content) -> bytes:
 
 def smudge(workspace: Workspace, path: str, text: bytes) -> Smudged:
     """What Git is to write at ``path`` for the content ``text``."""
+    from git_theta.filters.smudge import TooLarge
+
     if workspace.settings.skip_smudge:
         return as_is(text)
     smudged = workspace.smudger.smudge(text)
     if smudged.problem:
         if workspace.settings.missing == "fail":
             raise smudged.problem
+        if isinstance(smudged.problem, TooLarge):
+            (workspace.repository.git_dir / PENDING).touch()
         warn(f"{path}: {smudged.problem}", placeholder_hint(path, smudged.problem))
     return smudged
 

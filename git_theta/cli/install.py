@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 
 import click
 
 from git_theta.cli import drivers
+from git_theta.cli.hooks import ensure_hooks
 from git_theta.cli.output import emit_json, warn
 from git_theta.errors import Exit
+from git_theta.gitio import NotARepository, find_repository
 
 
 @click.command("install")
@@ -19,13 +22,16 @@ from git_theta.errors import Exit
 def command(scope: str, force: bool, as_json: bool) -> int:
     """Tell Git about the theta filter, diff and merge drivers.
 
-    Writes filter.theta.*, diff.theta.* and merge.theta.* into one scope of Git's configuration, and nothing
-    else. Doing it twice changes nothing. To take it back: git theta uninstall.
+    Writes filter.theta.*, diff.theta.* and merge.theta.* into one scope of Git's configuration and, inside a
+    repository, a marked block into its hooks, beside what is there. Doing it twice changes nothing. To take
+    it back: git theta uninstall.
 
     Example: git theta install --local
     """
     drivers.check_scope(scope)
     changed = drivers.write(scope, force)
+    with contextlib.suppress(NotARepository):
+        ensure_hooks(find_repository())
     file = drivers.file_of(scope)
     in_force, mine = drivers.configured(), drivers.configured(f"--{scope}")
     overridden = sorted(key for key in (*drivers.COMMANDS, *drivers.VALUES) if in_force.get(key) != mine.get(key))

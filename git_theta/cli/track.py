@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import click
 
 from git_theta.cli import drivers
+from git_theta.cli.hooks import ensure_hooks
 from git_theta.cli.output import emit_json, warn
 from git_theta.cli.patterns import NAME, Folder, all_files, as_pattern, candidate, current_folder
 from git_theta.errors import Exit, ThetaError
@@ -64,6 +65,7 @@ def command(patterns: tuple[str, ...], filename: bool, replace: bool, dry_run: b
     installed = None
     if not dry_run:
         installed = _install_if_needed()
+        ensure_hooks(find_repository())
         if text != before:
             folder.write(text)
     todo = _next_commands(folder, changes)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 
 from git_theta.cli import drivers
+from git_theta.cli.hooks import HOOKS
 from git_theta.cli.output import emit_json, warn
 from git_theta.errors import Exit
 from git_theta.gitio import NotARepository, find_repository
 from git_theta.gitio.attributes import check_attributes
 from git_theta.gitio.files import list_files
+from git_theta.gitio.hooks import remove_hooks
 
 
 @click.command("uninstall")
@@ -33,18 +35,20 @@ def command(scope: str, as_json: bool) -> int:
         click.echo(f"nothing of git-theta in {scope} configuration")
     for key, value in strangers.items():
         warn(f"{key} is {value!r}, which another program wrote; it stays")
-    _warn_about_tracked_files()
+    _leave_repository()
     return Exit.OK
 
 
-def _warn_about_tracked_files() -> None:
-    """Say what becomes of the tracked files here when no filter is left."""
+def _leave_repository() -> None:
+    """When no filter is left here: take our part out of the hooks, and say what becomes of tracked files."""
     if "filter.theta.process" in drivers.configured():
         return
     try:
-        root = find_repository().worktree
+        repository = find_repository()
     except NotARepository:
         return
+    remove_hooks(repository.hooks, HOOKS)
+    root = repository.worktree
     if root is None:
         return
     answers = check_attributes(list_files(root, "--cached"), ["filter"], root)

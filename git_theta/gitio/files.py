@@ -1,4 +1,4 @@
-"""Which files Git knows: a folder and ``git ls-files`` options enter, paths leave."""
+"""Which files Git knows: a folder and ``git ls-files`` options enter, paths leave. And the mask for new ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import os
 from pathlib import Path
 
 from git_theta.gitio.process import ask_git
+
+
+def umask() -> int:
+    """The process's file mode mask. Reading it means setting it, for a moment."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
 
 UNIGNORED = ("--cached", "--others", "--exclude-standard")
 """What is in the index, and what ``git add`` would take."""

@@ -20,10 +20,13 @@ _QUESTIONS = (
     "--git-dir",
     "--is-bare-repository",
     "--git-common-dir",
+    "--is-bare-repository",
+    "--git-path",
+    "hooks",
     "--is-inside-work-tree",
     "--show-toplevel",
 )
-_ANSWERS = re.compile(rb"(.+?)\n(?:true|false)\n(.+?)\n(true|false)\n(?:(.+)\n)?", re.DOTALL)
+_ANSWERS = re.compile(rb"(.+?)\n(?:true|false)\n(.+?)\n(?:true|false)\n(.+?)\n(true|false)\n(?:(.+)\n)?", re.DOTALL)
 
 
 class NotARepository(ThetaError):
@@ -37,12 +40,14 @@ class Repository:
     """A repository as seen from one worktree; every path is absolute.
 
     ``worktree`` is None in a bare repository and inside a ``.git`` folder. ``git_dir`` belongs to this
-    worktree, ``common_dir`` to all worktrees together.
+    worktree, ``common_dir`` to all worktrees together. ``hooks`` is where Git looks for hooks,
+    ``core.hooksPath`` included.
     """
 
     worktree: Path | None
     git_dir: Path
     common_dir: Path
+    hooks: Path
 
     @property
     def root(self) -> Path:
@@ -60,9 +65,9 @@ def find_repository(start: Path | None = None) -> Repository:
     found = _ANSWERS.fullmatch(answers)
     if found is None:
         raise _refusal(start)
-    git_dir, common_dir, inside, top = found.groups()
+    git_dir, common_dir, hooks, inside, top = found.groups()
     worktree = Path(os.fsdecode(top)) if inside == b"true" and top else None
-    return Repository(worktree, Path(os.fsdecode(git_dir)), Path(os.fsdecode(common_dir)))
+    return Repository(worktree, *(Path(os.fsdecode(path)) for path in (git_dir, common_dir, hooks)))
 
 
 def _refusal(start: Path | None) -> NotARepository:
