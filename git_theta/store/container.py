@@ -22,7 +22,9 @@ from git_theta.model import Digest, Oid
 
 MAGIC = b"\x89theta1\n"
 TRAILER = struct.Struct("<Q8s")
-INDEX_LIMIT = 64 << 20  # an index of 32 MiB of one-byte groups stays below this
+INDEX_LIMIT = 4 << 20
+"""Largest index, unpacked. A writer puts at most 8,192 values into an object, at about 200 bytes of index each;
+a forged index of this size costs 200 MB while it is parsed, and no more."""
 
 
 class DamagedObject(ThetaError):
@@ -103,6 +105,8 @@ def _slot(record: dict[str, Any], chunk: int) -> SlotRecord:
     numbers = (record["at"], record["length"], *chunks)
     if any(type(n) is not int or not 0 <= n < 1 << 63 for n in numbers):
         raise ValueError("a number that cannot be")
+    if any(n > chunk + 1 for n in chunks):  # a payload is never longer; whoever reads it allocates as much
+        raise ValueError("a chunk that is too long")
     if len(chunks) != -(-record["length"] // chunk):
         raise ValueError("chunks do not cover the length")
     texts = (record["kind"], record["dtype"], record["digest"])

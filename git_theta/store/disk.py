@@ -68,7 +68,8 @@ class Store:
 
     def spool(self, in_memory: int) -> IO[bytes]:
         """A nameless scratch file, in memory up to ``in_memory`` bytes, on the store's own disk beyond."""
-        self.tmp.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # a store that cannot be written can still be read
+            self.tmp.mkdir(parents=True, exist_ok=True)
         return cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=in_memory, dir=str(self.tmp)))
 
     def oids(self) -> Iterator[tuple[Oid, int]]:
@@ -94,6 +95,7 @@ class Draft:
         self._fd, name = tempfile.mkstemp(prefix="draft-", dir=store.tmp)
         self._path = Path(name)
         self._hash = sha256()
+        self._named = False
         self.size = 0
 
     def write(self, buffers: Iterable[bytes | bytearray | memoryview]) -> int:
@@ -110,18 +112,23 @@ class Draft:
     def put(self) -> Oid:
         """Give the object its name. One that is there already is replaced: this one is known to be whole."""
         oid = Oid(self._hash.hexdigest())
-        os.fchmod(self._fd, 0o444) if hasattr(os, "fchmod") else None
-        os.close(self._fd)
-        self._fd = -1
+        if hasattr(os, "fchmod"):
+            os.fchmod(self._fd, 0o444)
+        self._close()
         path = self._store.path(oid)
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(self._path, path)
+        self._named = True
         return oid
 
     def discard(self) -> None:
-        """Forget the draft. Harmless after :meth:`put`."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Forget the draft. Harmless after :meth:`put`; needed after one that failed."""
+        self._close()
+        if not self._named:
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

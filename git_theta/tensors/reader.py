@@ -6,6 +6,7 @@ end, naming group and object. Memory is a few slabs, whatever the size of a grou
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -84,9 +85,17 @@ class Reader:
                 yield part
         _check(digest.hexdigest(), name, value)
 
+    def chunk(self, name: str, value: Entry | Skeleton, number: int) -> bytes:
+        """One chunk of a value, not checked against its digest. Raises :class:`DamagedValue`."""
+        with _Naming(name, value.where), _Files(self.store) as files:
+            stored = self._chunks(value.where, value.length, value.digest)[number]
+            out = bytearray(len(stored) if isinstance(stored, bytes) else stored.length)
+            _load(files, stored, memoryview(out))
+        return bytes(out)
+
     def stream(self, manifest: Manifest) -> Iterator[memoryview]:
         """The file's bytes in order; each view is valid until the next. Raises :class:`DamagedValue`."""
-        with _SkeletonBytes(self, manifest.skeleton) as skeleton:
+        with _skeleton_bytes(self, manifest.skeleton) as skeleton:
             yield from _Assembly(self, manifest, skeleton, self._threads).run()
 
     def check(self, manifest: Manifest) -> list[DamagedValue]:
@@ -103,6 +112,14 @@ class Reader:
         with ThreadPoolExecutor(self._threads) as pool:
             return [error for error in pool.map(one, manifest.values()) if error]
 
+    def lists(self, where: Where, length: int, digest: Digest) -> bool:
+        """Whether the objects at ``where`` say themselves that this value is there; decodes nothing."""
+        try:
+            self._chunks(where, length, digest)
+        except (DamagedObject, MissingObject, OSError):
+            return False
+        return True
+
     def _chunks(self, where: Where, length: int, digest: Digest) -> list[_Stored | bytes]:
         """The stored chunks that concatenate to a value; inline bytes stand for themselves."""
         if isinstance(where, Inline):
@@ -110,6 +127,8 @@ class Reader:
         found: list[_Stored | bytes] = []
         at = 0
         for slot in where:
+            if at % CHUNK:
+                raise DamagedObject(slot.oid, f"the part before slot {slot.index} ends inside a chunk, at {at:,}")
             found += self._slot(slot, at, digest)
             at += self.index(slot.oid).slots[slot.index].length
         if at != length:
@@ -178,7 +197,7 @@ def _oids(where: Where) -> list[Oid]:
 
 
 class _Naming:
-    """Turns an object's error into the group's."""
+    """Turns an object's error, and the system's when it cannot be read, into the group's."""
 
     def __init__(self, group: str, where: Where) -> None:
         self._group, self._where = group, where
@@ -189,34 +208,22 @@ class _Naming:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (DamagedObject, MissingObject)):
             raise DamagedValue(self._group, [error.oid], str(error).removeprefix(f"object {error.oid} ")) from None
+        if isinstance(error, OSError):
+            raise DamagedValue(self._group, _oids(self._where), error.strerror or str(error)) from error
 
 
-class _SkeletonBytes:
+@contextlib.contextmanager
+def _skeleton_bytes(reader: Reader, skeleton: Skeleton) -> Iterator[Callable[[int, memoryview], None]]:
     """The skeleton's bytes at any place: in memory, or in a temporary file when it is long."""
-
-    def __init__(self, reader: Reader, skeleton: Skeleton) -> None:
-        self._reader, self._skeleton = reader, skeleton
-
-    def __enter__(self) -> Callable[[int, memoryview], None]:
-        self._spool = self._reader.store.spool(SKELETON_IN_MEMORY)
-        for part in self._reader.value(SKELETON_NAME, self._skeleton):
-            self._spool.write(part)
-        data = None
-        if self._skeleton.length <= SKELETON_IN_MEMORY:
-            self._spool.seek(0)
-            data = memoryview(self._spool.read())
+    with reader.store.spool(SKELETON_IN_MEMORY) as spool:
+        for part in reader.value(SKELETON_NAME, skeleton):
+            spool.write(part)
 
         def read(offset: int, out: memoryview) -> None:
-            if data is not None:
-                out[:] = data[offset : offset + len(out)]
-                return
-            self._spool.seek(offset)
-            out[:] = self._spool.read(len(out))
+            spool.seek(offset)
+            out[:] = spool.read(len(out))
 
-        return read
-
-    def __exit__(self, *_: object) -> None:
-        self._spool.close()
+        yield read
 
 
 class _Assembly:

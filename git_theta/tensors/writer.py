@@ -8,10 +8,11 @@ half-written. Memory is a fixed number of slabs.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -21,6 +22,7 @@ from git_theta.codecs import CHUNK, encode
 from git_theta.errors import Exit, ThetaError
 from git_theta.manifest import INLINE_LIMIT
 from git_theta.model import (
+    EMPTY_DIGEST,
     SKELETON_NAME,
     Digest,
     Entry,
@@ -41,7 +43,9 @@ from git_theta.tensors.reader import DamagedValue, Reader
 PACK_VALUE = 1 << 20
 """Values up to this many bytes share objects..."""
 PACK_SIZE = 32 << 20
-"""...of about this many encoded bytes."""
+"""...of about this many encoded bytes..."""
+PACK_COUNT = 1 << 13
+"""...and at most this many values, which keeps an object's index small enough to refuse a forged one early."""
 PART = 1 << 30
 """A value longer than this is spread over several objects, because hosts limit the size of one."""
 
@@ -138,9 +142,13 @@ class _Run:
             )
             for i, span in enumerate(layout.spans)
         ]
+        for value in self._values:
+            if not value.length:  # no slab brings it
+                value.digest, value.where = EMPTY_DIGEST, Inline(b"")
         covered = sum(span.length for span in layout.spans)
         self._skeleton = _Value(SKELETON, SKELETON_NAME, "opaque", 0, layout.size - covered)
         self._held = bytearray()  # skeleton bytes that do not make a chunk yet
+        self._skeleton_buffers = Buffers(3)  # bounds the skeleton chunks that wait to be written
         self._first: dict[Digest, int] = {}  # digest to the first value in this file that has it
         self._buffers = Buffers(2 * writer._threads + 4)
         self._slabs: queue.SimpleQueue[tuple[Slab, memoryview] | None] = queue.SimpleQueue()
@@ -245,14 +253,18 @@ class _Run:
             value.same_as = self._first[digest]
         else:
             self._first[digest] = value.number
-            value.where = self._known(digest)
+            value.where = self._known(digest, value.length)
         return value.where is not None or value.same_as is not None
 
-    def _known(self, digest: Digest) -> Where | None:
-        """A verified place of this digest: the one an earlier version of the file names, or the catalogue's."""
+    def _known(self, digest: Digest, length: int) -> Where | None:
+        """A verified place of this digest: the one an earlier version of the file names, or the catalogue's.
+
+        The objects themselves must agree, since nothing protects the catalogue's own file from a flipped bit.
+        """
         places = self._catalogue.places(digest)
         named = [place for place in self._prior_places.get(digest, ()) if place in places]
-        return next(iter(named or sorted(places, key=str)), None)
+        candidates = [*named, *sorted(places, key=str)]
+        return next((place for place in candidates if self._reader.lists(place, length, digest)), None)
 
     def _long_piece(self, value: _Value, piece: Piece, buffer: memoryview) -> None:
         """One chunk of a value that is longer than a slab."""
@@ -318,11 +330,14 @@ class _Run:
 
     def _skeleton_chunk(self, length: int) -> None:
         value = self._skeleton
-        part = bytes(self._held[:length])
+        buffer = self._skeleton_buffers.take()
+        part = buffer[:length]
+        part[:] = self._held[:length]
         del self._held[:length]
         value.hash = value.hash or sha256()
         value.hash.update(part)
-        self._output.chunk(value, self._workers.submit(_encode_one, part, value.dtype), None)
+        future = self._workers.submit(_encode_one, part, value.dtype)
+        self._output.chunk(value, future, partial(self._skeleton_buffers.give, buffer))
 
     def _end_skeleton(self) -> None:
         value = self._skeleton
@@ -376,7 +391,7 @@ def _places(priors: Sequence[Manifest]) -> Mapping[Digest, list[Where]]:
 
 
 def _encode_batch(batch: list[tuple[_Value, memoryview]]) -> list[tuple[_Value, list[_Encoded]]]:
-    """Each value's chunks; a batch value is one chunk, or none when it is empty."""
+    """Each value's chunks: one, since what is longer does not share a slab."""
     return [(value, [encode(view, value.dtype)]) for value, view in batch]
 
 
@@ -384,12 +399,30 @@ def _encode_one(view: memoryview | bytes, dtype: str) -> _Encoded:
     return encode(view, dtype)
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Something to write, the encoding it waits for, and what to do when the encoder's buffer is free again."""
+
+    take: Callable[[], None]
+    future: Future[Any] | None = None
+    release: Callable[[], None] | None = None
+
+    def let_go(self) -> None:
+        """Give back the buffer, once the worker too has let go of it."""
+        if self.future is not None:
+            # Not concurrent.futures.wait: it waits forever for what a pool's shutdown has cancelled.
+            with contextlib.suppress(CancelledError):
+                self.future.exception()
+        if self.release:
+            self.release()
+
+
 class _Output:
     """Writes encoded chunks into objects, in order, on a thread of its own."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Step | None] = queue.SimpleQueue()
         self._pack: Draft | None = None
         self._packed: list[_Value] = []
         self.failure: BaseException | None = None
@@ -408,33 +441,19 @@ class _Output:
                     self._write_chunk(value, chunks[0])
                     self._put_long(value)
 
-        self._queue.put(self._then(write, future, release))
+        self._queue.put(_Step(write, future, release))
 
     def chunk(self, value: _Value, future: Future[_Encoded], release: Callable[[], None] | None) -> None:
         """The next chunk of a long value."""
-        self._queue.put(self._then(lambda: self._write_chunk(value, future.result()), future, release))
+        self._queue.put(_Step(lambda: self._write_chunk(value, future.result()), future, release))
 
     def end(self, value: _Value) -> None:
         """A long value is complete: name its objects, or drop them when it was stored already."""
-        self._queue.put(lambda: self._put_long(value))
-
-    @staticmethod
-    def _then(write: Callable[[], None], future: Future[Any], release: Callable[[], None] | None) -> Callable[[], None]:
-        """``write``, then give back the buffer, once the worker too has let go of it."""
-
-        def run() -> None:
-            try:
-                write()
-            finally:
-                wait([future])
-                if release:
-                    release()
-
-        return run
+        self._queue.put(_Step(lambda: self._put_long(value)))
 
     def finish(self) -> None:
         """Write all that is waiting."""
-        self._queue.put(self._put_pack)
+        self._queue.put(_Step(self._put_pack))
         self._queue.put(None)
         self._thread.join()
 
@@ -447,18 +466,21 @@ class _Output:
                 draft.discard()
 
     def _run(self) -> None:
+        """Take every step in order. After a failure none is taken: a draft with a hole must never get a name."""
         while (step := self._queue.get()) is not None:
             try:
-                step()
+                if self.failure is None:
+                    step.take()
             except BaseException as error:  # noqa: BLE001 (handed to the caller's thread, which raises it)
-                self.failure = self.failure or error
+                self.failure = error
+            step.let_go()
 
     def _write_packed(self, value: _Value, chunks: list[_Encoded]) -> None:
         if self._pack is None:
             self._pack = self._begin()
         value.chunks = [self._pack.write(chunk) for chunk in chunks]
         self._packed.append(value)
-        if self._pack.size >= PACK_SIZE:
+        if self._pack.size >= PACK_SIZE or len(self._packed) == PACK_COUNT:
             self._put_pack()
 
     def _put_pack(self) -> None:
@@ -477,14 +499,13 @@ class _Output:
 
     def _put_long(self, value: _Value) -> None:
         """The digest is known only now, so the parts of a long value wait for their index until its end."""
-        drafts, value.drafts = value.drafts, []
         if value.where is not None or value.same_as is not None:
             value.chunks = []
-            for draft in drafts:
+            for draft in value.drafts:
                 draft.discard()
             return
         slots = []
-        for part, draft in enumerate(drafts):
+        for part, draft in enumerate(value.drafts):
             chunks = value.chunks[part * (PART // CHUNK) : (part + 1) * (PART // CHUNK)]
             start = part * PART
             oid = self._put(draft, [_slot(value, start, min(PART, value.length - start), chunks)])
@@ -493,7 +514,11 @@ class _Output:
 
     def _begin(self) -> Draft:
         draft = self._store.draft()
-        draft.write([MAGIC])
+        try:
+            draft.write([MAGIC])
+        except BaseException:
+            draft.discard()
+            raise
         return draft
 
     def _put(self, draft: Draft, slots: list[SlotRecord]) -> Oid:
