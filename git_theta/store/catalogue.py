@@ -3,13 +3,14 @@
 A row says: these slots decoded to this digest here (because they were encoded here, or decoded and checked
 here), and the objects' files have not been touched since. Rows whose objects changed or went are not believed,
 so a forged or damaged object can never stand in for bytes a user has. Whatever goes wrong with the file itself
-(damaged, locked, read-only) only costs the reuse.
+(damaged, locked, read-only) only costs the reuse; a file that is no database is replaced, a busy one never.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ _SCHEMA = """
 create table if not exists object (oid text primary key, size integer, changed integer) without rowid;
 create table if not exists value (digest text, place text, primary key (digest, place)) without rowid;
 """
+_SIGNATURE = "select size, changed from object where oid = ?"
+_PLACE = re.compile(r"[0-9a-f]{64}:[0-9]{1,18}(\+[0-9a-f]{64}:[0-9]{1,18})*")
 _BATCH = 400  # below SQLite's oldest limit of 999 variables in one statement
 
 
@@ -32,12 +35,13 @@ class Catalogue:
         self._store = store
         self._path = store.root / "catalogue.sqlite"
         self._db: sqlite3.Connection | None = None
+        self._off = False  # the file cannot be used: not asked again
         self._trusted: dict[Oid, bool] = {}
 
     def places(self, digest: Digest) -> list[tuple[Slot, ...]]:
         """Every trusted place whose value has ``digest``."""
         rows = self._rows("select place from value where digest = ?", (digest,))
-        places = [parse_place(text) for (text,) in rows]
+        places = [parse_place(text) for (text,) in rows if _PLACE.fullmatch(str(text))]
         return [place for place in places if all(self._trust(slot.oid) for slot in place)]
 
     def verified(self, values: Iterable[tuple[Digest, tuple[Slot, ...]]]) -> set[tuple[Digest, tuple[Slot, ...]]]:
@@ -58,30 +62,32 @@ class Catalogue:
     def record(self, values: Iterable[tuple[Digest, tuple[Slot, ...]]]) -> None:
         """Remember that each place decodes to its digest."""
         values = list(values)
-        stats = {oid: self._signature(oid) for oid in {slot.oid for _, place in values for slot in place}}
-        rows = [(digest, render_place(place)) for digest, place in values]
+        oids = {slot.oid for _, place in values for slot in place}
+        present = {oid: signature for oid in oids if (signature := self._signature(oid))}
+        rows = [(d, render_place(place)) for d, place in values if all(slot.oid in present for slot in place)]
+        self._trusted.clear()
         db = self._open()
         if db is None:
             return
         try:
             with db:
-                for oid, signature in stats.items():
-                    if signature and not self._trust(oid):
-                        if db.execute("select 1 from object where oid = ?", (oid,)).fetchone():
-                            self._forget(db, oid)
-                        db.execute("insert into object values (?, ?, ?)", (oid, *signature))
+                db.execute("begin immediate")  # another process may be recording the same objects
+                new = {oid for oid in present if _recorded(db, oid) != present[oid]}
+                self._forget(db, new)
+                db.executemany("insert into object values (?, ?, ?)", [(oid, *present[oid]) for oid in new])
                 db.executemany("insert or ignore into value values (?, ?)", rows)
-        except sqlite3.Error:
-            self._give_up()
-        self._trusted.clear()
+        except sqlite3.OperationalError:
+            pass  # locked, read-only or full: what is recorded already can still be read
+        except sqlite3.Error as error:
+            self._give_up(error)
 
     def distrust(self, oid: Oid) -> None:
         """Forget everything about one object: its bytes turned out wrong."""
-        self._trusted.pop(oid, None)
+        self._trusted[oid] = False
         db = self._open()
         if db is not None:
             with contextlib.suppress(sqlite3.Error), db:
-                self._forget(db, oid)
+                self._forget(db, {oid})
 
     def close(self) -> None:
         """Let go of the file."""
@@ -90,14 +96,17 @@ class Catalogue:
             self._db = None
 
     @staticmethod
-    def _forget(db: sqlite3.Connection, oid: Oid) -> None:
-        db.execute("delete from object where oid = ?", (oid,))
-        db.execute("delete from value where place like ?", (f"%{oid}%",))
+    def _forget(db: sqlite3.Connection, oids: set[Oid]) -> None:
+        known = {oid for oid in oids if db.execute("delete from object where oid = ?", (oid,)).rowcount}
+        if known:  # one pass over all values, however many objects went
+            rows = db.execute("select digest, place from value").fetchall()
+            stale = [row for row in rows if any(part[:64] in known for part in str(row[1]).split("+"))]
+            db.executemany("delete from value where digest = ? and place = ?", stale)
 
     def _trust(self, oid: Oid) -> bool:
         """Whether the object's file is the one that was verified: same size, same change time."""
         if oid not in self._trusted:
-            rows = self._rows("select size, changed from object where oid = ?", (oid,))
+            rows = self._rows(_SIGNATURE, (oid,))
             self._trusted[oid] = bool(rows) and rows[0] == self._signature(oid)
         return self._trusted[oid]
 
@@ -111,36 +120,49 @@ class Catalogue:
             return []
         try:
             return db.execute(query, values).fetchall()
-        except sqlite3.Error:
-            self._give_up()
+        except sqlite3.Error as error:
+            self._give_up(error)
             return []
 
     def _open(self) -> sqlite3.Connection | None:
-        if self._db is None:
+        while self._db is None and not self._off:
             try:
                 self._store.root.mkdir(parents=True, exist_ok=True)
                 self._db = _connect(self._path)
-            except sqlite3.DatabaseError:
-                # Not a database any more: start again from nothing.
-                with contextlib.suppress(OSError, sqlite3.Error):
-                    os.unlink(self._path)
-                    self._db = _connect(self._path)
             except OSError:
-                return None
+                self._off = True
+            except sqlite3.Error as error:
+                self._give_up(error)
         return self._db
 
-    def _give_up(self) -> None:
+    def _give_up(self, error: sqlite3.Error) -> None:
+        """Go on without the file; one that is no database any more is removed, so that a new one can begin."""
         self.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self._path)
+        self._off = type(error) is not sqlite3.DatabaseError  # its subclasses say locked, read-only, full...
+        if not self._off:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                self._off = True
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=20, check_same_thread=False)
-    # Losing the last rows in a power cut costs a re-encoding, so nothing waits for the disk.
-    db.execute("pragma synchronous = off")
-    db.executescript(_SCHEMA)
+    # Rows hold ASCII; a flipped bit must make a row that nobody believes, not an error.
+    db.text_factory = lambda raw: raw.decode("latin-1")
+    try:
+        # Losing the last rows in a power cut costs a re-encoding, so nothing waits for the disk.
+        db.execute("pragma synchronous = off")
+        db.executescript(_SCHEMA)
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
+
+
+def _recorded(db: sqlite3.Connection, oid: Oid) -> tuple[int, int] | None:
+    row: tuple[int, int] | None = db.execute(_SIGNATURE, (oid,)).fetchone()
+    return row
 
 
 def render_place(place: tuple[Slot, ...]) -> str:
