@@ -13,15 +13,16 @@ import stat
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from git_theta.codecs import CHUNK
 from git_theta.formats import FileSource, Scan, Source, scan
 from git_theta.formats.source import check_range
 from git_theta.manifest import looks_like_manifest, parse, render
-from git_theta.model import SKELETON_NAME, Layout, Manifest
+from git_theta.model import Manifest
 from git_theta.store import Catalogue, Store
 from git_theta.tensors import Reader, Writer
 from git_theta.tensors.writer import Content
@@ -110,10 +111,12 @@ class Cleaner:
         if result.length == found.layout.size and not extra and self._holds(result.manifest, found, recorder, forced):
             return Cleaned(render(result.manifest), found.warning)
         with self._store.spool(SPOOL_IN_MEMORY) as spool:
-            for part in self._reader.stream(result.manifest):
-                spool.write(part)
-            spool.truncate(result.length)
-            spool.seek(result.length)
+            left = result.length
+            for part in self._reader.stream(result.manifest) if left else ():
+                spool.write(part[:left])
+                left -= min(left, len(part))
+                if not left:  # the rest is padding
+                    break
             spool.write(over[:extra])
             _copy(stream, spool)
             return self._clean_file(spool, priors, forced)
@@ -121,16 +124,11 @@ class Cleaner:
     def _holds(self, manifest: Manifest, found: Scan, recorder: _Recorder, forced: str | None) -> bool:
         """Whether a scan of the bytes that came would have given the same layout.
 
-        It would when every byte the scan read came again. Otherwise the scan is repeated on the bytes at hand,
-        the head and the skeleton, which is where plug-ins look, and must agree. What needs more is scanned
-        from the start.
+        It would when every byte the scan read came again. Otherwise the scan is repeated on the bytes that came,
+        and must agree.
         """
-        skeleton = b"".join(bytes(part) for part in self._reader.value(SKELETON_NAME, manifest.skeleton))
-        source = _PartialSource(found.layout, recorder.head, skeleton)
-        try:
-            return recorder.agrees(source) or scan(source, forced) == found
-        except _Elsewhere:
-            return False
+        source = _StoredSource(self._reader, manifest)
+        return recorder.agrees(source) or scan(source, forced) == found
 
     def _clean_spooled(
         self, stream: _Prefixed, priors: Callable[[], Sequence[Manifest]], forced: str | None
@@ -172,20 +170,24 @@ class _FileContent:
 
 
 class _Recorder:
-    """A source that remembers what was read from it, and the file's head."""
+    """A source that remembers what was read from it."""
 
     def __init__(self, source: FileSource) -> None:
         self._source = source
         self._reads: dict[tuple[int, int], bytes] = {}
-        self.head = source.read(0, min(HEAD, source.size))
 
     @property
     def size(self) -> int:
         return self._source.size
 
     def read(self, start: int, length: int) -> bytes:
+        check_range(start, length, self.size)
+        before = self._reads.get((start, length))
+        self._reads[start, length] = b""  # agrees with nothing, if the file has lost these bytes or changed them
         data = self._source.read(start, length)
-        self._reads[start, length] = sha256(data).digest()
+        digest = sha256(data).digest()
+        if before in (None, digest):
+            self._reads[start, length] = digest
         return data
 
     def agrees(self, other: Source) -> bool:
@@ -193,57 +195,65 @@ class _Recorder:
         return all(sha256(other.read(*place)).digest() == digest for place, digest in self._reads.items())
 
 
-class _Elsewhere(Exception):
-    """Bytes were asked for that are neither in the head nor in the skeleton."""
+class _StoredSource:
+    """A file that went by, read back from where it was stored. Holds at most four chunks."""
 
+    def __init__(self, reader: Reader, manifest: Manifest) -> None:
+        self.size = manifest.size
+        self._reader = reader
+        self._values = tuple(manifest.values())
+        self._chunk = lru_cache(maxsize=4)(self._load)
+        self._starts, self._parts = [0], [(0, 0)]  # per part: number of its value, and where in it the part begins
+        at = skeleton = 0
+        for number, entry in enumerate(manifest.entries, 1):
+            skeleton, at = skeleton + entry.gap, at + entry.gap
+            self._begin(at, number, 0)
+            at += entry.length
+            self._begin(at, 0, skeleton)
 
-class _PartialSource:
-    """The bytes of a stream that are still at hand after it went by: its head and its skeleton."""
+    def _begin(self, at: int, value: int, offset: int) -> None:
+        """A part begins at byte ``at``; one that begins there already is empty, and gives way."""
+        if self._starts[-1] == at:
+            self._parts[-1] = value, offset
+        else:
+            self._starts.append(at)
+            self._parts.append((value, offset))
 
-    def __init__(self, layout: Layout, head: bytes, skeleton: bytes) -> None:
-        self.size = layout.size
-        self._head, self._skeleton = head, skeleton
-        self._starts, self._ends, self._offsets = [0], [], [0]
-        offset = 0
-        for span in layout.spans:
-            self._ends.append(span.start)
-            offset += span.start - self._starts[-1]
-            self._starts.append(span.end)
-            self._offsets.append(offset)
-        self._ends.append(layout.size)
+    def _load(self, value: int, number: int) -> bytes:
+        return self._reader.chunk(*self._values[value], number)
 
     def read(self, start: int, length: int) -> bytes:
         check_range(start, length, self.size)
-        if start + length <= len(self._head):
-            return self._head[start : start + length]
-        gap = bisect_right(self._starts, start) - 1
-        if start + length > self._ends[gap]:
-            return self._across(start, length, gap)
-        at = self._offsets[gap] + start - self._starts[gap]
-        return self._skeleton[at : at + length]
-
-    def _across(self, start: int, length: int, gap: int) -> bytes:
-        """A read that goes over empty spans only, or over none of our bytes."""
-        end = start + length
-        while self._ends[gap] < end:
-            if gap + 1 == len(self._starts) or self._starts[gap + 1] != self._ends[gap]:
-                raise _Elsewhere
-            gap += 1
-        first = bisect_right(self._starts, start) - 1
-        at = self._offsets[first] + start - self._starts[first]
-        return self._skeleton[at : at + length]
+        found = bytearray()
+        part = bisect_right(self._starts, start) - 1
+        while len(found) < length:
+            value, offset = self._parts[part]
+            at = start + len(found)
+            end = min(start + length, *self._starts[part + 1 : part + 2])
+            number, within = divmod(at - self._starts[part] + offset, CHUNK)
+            found += self._chunk(value, number)[within : within + end - at]
+            part += start + len(found) == end
+        return bytes(found)
 
 
 def _open_hint(path: Path | None, head: bytes) -> BinaryIO | None:
-    """The worktree file, if it is an ordinary file that begins like the stream; None otherwise."""
+    """The worktree file, if it is an ordinary file that begins like the stream; None otherwise.
+
+    A head shorter than :data:`HEAD` is the whole stream.
+    """
     if path is None:
         return None
+    flags = [getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")]  # a pipe must not hold us
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        fd = os.open(path, os.O_RDONLY | sum(flags))
     except OSError:
         return None
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or (len(head) < HEAD and status.st_size != len(head)):
+        os.close(fd)
+        return None
     file = open(fd, "rb", buffering=0)  # noqa: SIM115 (returned open)
-    if stat.S_ISREG(os.fstat(fd).st_mode) and file.read(len(head)) == head:
+    if file.read(len(head)) == head:
         return file
     file.close()
     return None
