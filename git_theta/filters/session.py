@@ -7,6 +7,7 @@ content is called good only after its last byte was checked. Nothing heavy is im
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -32,28 +33,29 @@ class Session:
 
     def handshake(self) -> None:
         """Agree on version 2 and on what Git offers and we can; raises :class:`ProtocolError`."""
-        if self._in.line() != "git-filter-client" or "version=2" not in self._in.lines():
-            raise ProtocolError("expected git-filter-client with version=2; filter-process is for Git to run")
+        with contextlib.suppress(EOFError):
+            if self._in.line() == "git-filter-client" and "version=2" in self._in.lines():
+                return self._agree()
+        raise ProtocolError("expected git-filter-client with version=2; filter-process is for Git to run")
+
+    def _agree(self) -> None:
         self._out.lines(["git-filter-server", "version=2"])
         offered = self._in.lines()
         self._out.lines([f"capability={name}" for name in CAPABILITIES if f"capability={name}" in offered])
 
     def serve(self, clean: Clean, smudge: Smudge, complain: Complain) -> None:
-        """Answer every request. ``complain`` is told the path and the error of each that fails."""
-        while True:
-            try:
-                request = self._in.pairs()
-            except EOFError:
-                return
-            path, content = request.get("pathname", ""), self._in.content()
-            try:
-                self._answer(request, content, clean, smudge)
-            except (ThetaError, OSError, MemoryError) as error:
-                if isinstance(error, BrokenPipeError):
+        """Answer every request, until Git goes. ``complain`` is told the path and the error of each that fails."""
+        with contextlib.suppress(EOFError, BrokenPipeError):
+            while True:
+                request, content = self._in.pairs(), self._in.content()
+                try:
+                    self._answer(request, content, clean, smudge)
+                except BrokenPipeError:
                     return
-                complain(path, error)
-                content.drain()
-                self._out.lines(["status=error"])
+                except (ThetaError, OSError, MemoryError) as error:
+                    complain(request.get("pathname", ""), error)
+                    content.drain()
+                    self._out.lines(["status=error"])
 
     def _answer(self, request: Mapping[str, str], content: ContentReader, clean: Clean, smudge: Smudge) -> None:
         command, path = request.get("command", ""), request.get("pathname", "")
@@ -75,9 +77,9 @@ class Session:
         try:
             for part in smudged.parts:
                 self._out.content(part)
-        except (ThetaError, OSError) as error:
-            if isinstance(error, BrokenPipeError):
-                raise
+        except BrokenPipeError:
+            raise
+        except (ThetaError, OSError, MemoryError) as error:
             # Too late for another answer: end the content and take the success back.
             self._out.flush()
             raise LateFailure(path, error) from error

@@ -34,6 +34,14 @@ class TooLarge(ThetaError):
     """Git would buffer the whole file in memory, so it gets a placeholder and the file is written otherwise."""
 
 
+class StoreFailed(ThetaError):
+    """The system would not let us read the store, or write a long skeleton to its scratch folder."""
+
+    def __init__(self, error: OSError) -> None:
+        place = error.filename or "the object store"
+        super().__init__(f"{place}: {error.strerror or error}", hint="mend that, then git theta checkout")
+
+
 class Smudger:
     """Turns manifests into checkpoints. ``limit`` is the largest file handed to Git, in bytes."""
 
@@ -91,6 +99,8 @@ class Smudger:
                     pass
         except DamagedValue as error:
             return _as_is(text, error)
+        except OSError as error:
+            return _as_is(text, StoreFailed(error))
         return Smudged(self.stream(manifest))
 
     def _present(self, manifest: Manifest) -> None:
