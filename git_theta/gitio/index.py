@@ -50,6 +50,7 @@ def remember(index: Path, files: Mapping[bytes, Written]) -> set[bytes]:
         fd = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     except OSError:
         return set()
+    ours = True  # after the replace, a lock of that name is another process's
     try:
         with open(fd, "wb") as file:
             data = bytearray(index.read_bytes())
@@ -58,12 +59,14 @@ def remember(index: Path, files: Mapping[bytes, Written]) -> set[bytes]:
         os.chmod(lock, index.stat().st_mode & 0o777)
         if done:
             os.replace(lock, index)
+            ours = False
         return done
     except (OSError, ValueError, IndexError, struct.error):
         return set()
     finally:
-        with contextlib.suppress(OSError):
-            os.unlink(lock)
+        if ours:
+            with contextlib.suppress(OSError):
+                os.unlink(lock)
 
 
 def _patch(data: bytearray, files: Mapping[bytes, Written]) -> set[bytes]:
