@@ -154,7 +154,7 @@ def parse(text: bytes) -> Manifest:
     lines = _lines(text)
     version = lines[0][len(MAGIC) :]
     if version != str(VERSION):
-        if version.isdigit():
+        if re.fullmatch(r"[1-9][0-9]*", version):
             raise ManifestFromNewerVersion(
                 f"the manifest is of version {version[:20]}, this git-theta reads version {VERSION}",
                 hint="upgrade git-theta: pip install --upgrade git-theta",
@@ -228,10 +228,11 @@ class _Parser:
             self._at += 1
         return range(first, self._at)
 
-    def _number(self, digits: str) -> int:
+    @staticmethod
+    def _number(digits: str) -> int:
         value = int(digits)
         if value >= 1 << 63:
-            raise _damaged(self._at, f"the number {digits} is impossible")
+            raise DamagedManifest(f"the manifest has an impossible number, {digits}", hint=_RESTORE)
         return value
 
     def _objects(self, table: range) -> tuple[StoredObject, ...]:
@@ -249,6 +250,8 @@ class _Parser:
         unknown = [name for name in names if name not in full]
         if unknown:
             raise DamagedManifest(f"the manifest names base {unknown[0]} and does not list that object", hint=_RESTORE)
+        if names != sorted(set(names)):
+            raise DamagedManifest("the manifest lists the bases of an object twice or out of order", hint=_RESTORE)
         return tuple(full[name] for name in names)
 
     def _assemble(
