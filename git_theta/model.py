@@ -135,7 +135,8 @@ def misfit(group: Group, length: int) -> str | None:
     if len(view.strides) != len(group.shape) or any(n < 0 or n >= 1 << 63 for n in (view.offset, *view.strides)):
         return "has an impossible view"
     last = view.offset + sum((side - 1) * stride for side, stride in zip(group.shape, view.strides, strict=True))
-    if 0 not in group.shape and (last + 1) * (DTYPES[group.dtype].bits // 8) > length:
+    known = DTYPES[group.dtype]
+    if 0 not in group.shape and (last + 1) * known.bits > 8 * length * known.block:
         return f"looks past the end of its {length:,} bytes"
     return None
 
