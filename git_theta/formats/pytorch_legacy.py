@@ -8,6 +8,8 @@ reader. Format: ``_legacy_save`` in ``torch/serialization.py``.
 
 from __future__ import annotations
 
+from typing import cast
+
 from git_theta.formats.pickle_reader import Value, read_pickle
 from git_theta.formats.pytorch_tensors import Record, Tensor, collector_paused, lay_out, name_tensors, storage_bytes
 from git_theta.formats.source import READ_LIMIT, MalformedCheckpoint, Source
@@ -60,9 +62,9 @@ def _parse_head(data: bytes) -> tuple[list[Tensor], list[str], int]:
     _, protocol, _, root, keys = pickles
     if type(protocol) is not int or protocol != _PROTOCOL:
         raise MalformedCheckpoint(f"the protocol of the file is not {_PROTOCOL}")
-    if type(keys) is not list:
-        raise MalformedCheckpoint("the keys of the storages are not a list")
-    return name_tensors(root), [key for key in keys if type(key) is str], position
+    if type(keys) is not list or {*map(type, keys)} - {str}:
+        raise MalformedCheckpoint("the keys of the storages are not a list of text")
+    return name_tensors(root), cast("list[str]", keys), position
 
 
 def _find_records(source: Source, tensors: list[Tensor], keys: list[str], position: int) -> dict[str, Record]:

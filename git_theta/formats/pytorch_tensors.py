@@ -9,13 +9,13 @@ may contain itself, or share one list a million times), and every group is eithe
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from math import prod
 from typing import NamedTuple, TypeGuard, TypeVar
 
-from git_theta.formats.pickle_reader import OPCODE_LIMIT, Call, Global, Mapping, PersistentId, Value
+from git_theta.formats.pickle_reader import Call, Global, Mapping, PersistentId, Value
 from git_theta.formats.source import MalformedCheckpoint
 from git_theta.model import DTYPES, Group, Span, View, misfit
 
@@ -33,9 +33,6 @@ NAMES_LIMIT = 64 << 20
 
 REVISIT_LIMIT = 1 << 16
 """Values looked at again because their container is shared; afterwards a container counts where it came first."""
-
-STEP_LIMIT = 2 * (OPCODE_LIMIT + REVISIT_LIMIT)
-"""Steps of one walk, into a value and out of it: every value but those looked at again took an opcode to make."""
 
 _STORAGE_DTYPES = {
     "DoubleStorage": "float64",
@@ -218,61 +215,122 @@ _Children = Iterator[tuple[str, Value]]
 def _walk(root: Value, prefix: str) -> Iterator[tuple[str, Value | Tensor]]:
     """Every tensor, and every value that is no container, with its path; depth first, in the order of the pickle.
 
-    A container inside itself is left out. A container in several places is walked in each of them until
-    :data:`REVISIT_LIMIT` is used up: shared containers inside shared containers have exponentially many paths.
+    A container inside itself is left out.
     """
-    revisits = REVISIT_LIMIT
-    seen: set[int] = set()
+    look = _Look()
     inside: set[int] = set()
-    frames: list[tuple[str, int, bool, _Children]] = [(prefix, 0, False, iter([("", root)]))]
-    for _ in range(STEP_LIMIT):
-        if not frames:
-            return
-        path, container, again, children = frames[-1]
-        child = next(children, None) if revisits or not again else None
+    frames: list[tuple[str, int, _Children]] = [(prefix, 0, iter([("", root)]))]
+    while frames:
+        path, container, children = frames[-1]
+        child = next(children, None)
         if child is None:
             frames.pop()
             inside.discard(container)
             continue
-        revisits -= again
         key, value = child
         name = f"{path}.{key}" if path and key else path or key
         if len(name) > NAME_LIMIT:
             continue
         tensor = _parse_tensor(name, value)
-        below = _children(value)
+        below = look.into(value)
         if tensor is not None or below is None:
             yield name, value if tensor is None else tensor
-        identity = id(value)
-        if below is not None and identity not in inside and len(frames) < DEPTH_LIMIT:
-            frames.append((name, identity, identity in seen, below))
-            inside.add(identity)
-            seen.add(identity)
-    raise MalformedCheckpoint(f"more than {STEP_LIMIT:,} steps to walk a pickle of at most {OPCODE_LIMIT:,} opcodes")
+        if below is not None and id(value) not in inside and len(frames) < DEPTH_LIMIT:
+            frames.append((name, id(value), below))
+            inside.add(id(value))
 
 
-def _children(value: Value) -> _Children | None:
-    """What a container holds, with the part each adds to the path, lazily; None for what is no container."""
-    if type(value) is list or type(value) is tuple:
-        return _positions(value)
-    if type(value) is Mapping:
-        return _keys(value.pairs)
-    if type(value) is Call and not _is_whole(value.function):
-        return _parts(value)
-    return None
+class _Look:
+    """Looks into containers: yields what they hold and what each part adds to the path.
 
+    A list is walked again in every place where it is shared, until :data:`REVISIT_LIMIT` is used up: shared lists
+    inside shared lists have exponentially many paths.
+    """
 
-def _positions(values: Sequence[Value]) -> _Children:
-    return ((str(position), value) for position, value in enumerate(values))
+    __slots__ = ("revisits", "seen")
 
+    def __init__(self) -> None:
+        self.seen: set[int] = set()
+        self.revisits = REVISIT_LIMIT
 
-def _keys(pairs: Iterable[Sequence[Value]]) -> _Children:
-    """Keys as text; a key that is neither text nor a number goes by its position."""
-    for position, (key, value) in enumerate(pairs):
-        if type(key) is str:
-            yield "" if key in _MODULE_DICTS else key, value
+    def into(self, value: Value) -> _Children | None:
+        """The parts of a container, lazily; None for what is no container."""
+        if type(value) is list or type(value) is tuple:
+            return self.positions(value)
+        if type(value) is Mapping:
+            return self.keys(value.pairs)
+        if type(value) is Call and not _is_whole(value.function):
+            return self.parts(value)
+        return None
+
+    def over(self, values: Sequence[_Found]) -> Iterator[_Found]:
+        """The values of any sequence in the pickle. All iteration comes through here, to be counted."""
+        again = id(values) in self.seen
+        self.seen.add(id(values))
+        for value in values:
+            if again:
+                if not self.revisits:
+                    return
+                self.revisits -= 1
+            yield value
+
+    def positions(self, values: Sequence[Value]) -> _Children:
+        return ((str(position), value) for position, value in enumerate(self.over(values)))
+
+    def keys(self, pairs: Sequence[tuple[Value, Value]]) -> _Children:
+        return ((_key(key, position), value) for position, (key, value) in enumerate(self.over(pairs)))
+
+    def pairs(self, values: list[Value]) -> _Children:
+        """Keys and values that come as lists of two."""
+        for position, value in enumerate(self.over(values)):
+            if type(value) is list and len(value) == 2:
+                yield _key(value[0], position), value[1]
+
+    def parts(self, call: Call) -> _Children:
+        """What an object holds: arguments, attributes, keys and items."""
+        function, args = call.function, call.args
+        if _is_subclass(call):
+            yield from self.arguments(args[0], args[2])
+            yield from self.attributes(args[3])
+        elif function == _ORDERED_DICT and len(args) == 1 and type(args[0]) is list:
+            yield from self.pairs(args[0])  # as Python 2 pickled them
         else:
-            yield str(key if key is None or isinstance(key, int | float) else position), value
+            yield from self.arguments(function, args)
+        yield from self.into(call.kwargs) or ()
+        yield from self.attributes(call.state)
+        yield from self.keys(call.pairs or ())
+        yield from self.positions(call.items or ())
+
+    def attributes(self, state: Value) -> _Children:
+        """The attributes an object's state holds: a dict, or a pair of dicts when its class has slots."""
+        if type(state) is tuple and len(state) == 2 and all(part is None or type(part) is Mapping for part in state):
+            return chain(self.attributes(state[0]), self.attributes(state[1]))
+        if type(state) is Mapping:
+            return self.keys(state.pairs)
+        return iter(()) if state is None else iter([("state", state)])
+
+    def arguments(self, function: Value, args: Value) -> _Children:
+        """The arguments of a call, by the names torch's own functions give them, else by position."""
+        if type(args) is not tuple:
+            return
+        names = _argument_names(function, args)
+        if names is None:
+            yield from self.positions(args)
+            return
+        for name, value in zip(names, args, strict=False):
+            if name == "*":
+                yield from self.attributes(value)
+            elif type(name) is str:
+                yield name, value
+            elif type(name) is tuple and type(value) is tuple:
+                yield from ((part, item) for part, item in zip(name, value, strict=False) if part is not None)
+
+
+def _key(key: Value, position: int) -> str:
+    """A key as part of a path; one that is neither text nor a number goes by its position."""
+    if type(key) is str:
+        return "" if key in _MODULE_DICTS else key
+    return str(key if key is None or isinstance(key, int | float) else position)
 
 
 def _is_whole(function: Value) -> bool:
@@ -282,49 +340,6 @@ def _is_whole(function: Value) -> bool:
     if function.module == _UTILS:
         return function.name in _PLAIN_TENSORS
     return function.module.split(".", 1)[0] == "numpy"
-
-
-def _parts(call: Call) -> _Children:
-    """What an object holds: arguments, attributes, keys and items."""
-    function, args = call.function, call.args
-    if _is_subclass(call):
-        yield from _arguments(args[0], args[2])
-        yield from _attributes(args[3])
-    elif function == _ORDERED_DICT and len(args) == 1 and type(args[0]) is list:
-        # Python 2 pickled an OrderedDict as a call with a list of pairs.
-        yield from _keys(pair for pair in args[0] if type(pair) is list and len(pair) == 2)
-    else:
-        yield from _arguments(function, args)
-    yield from _children(call.kwargs) or ()
-    yield from _attributes(call.state)
-    yield from _keys(call.pairs or ())
-    yield from _positions(call.items or ())
-
-
-def _attributes(state: Value) -> _Children:
-    """The attributes an object's state holds: a dict, or a pair of dicts when its class has slots."""
-    if type(state) is tuple and len(state) == 2 and all(part is None or type(part) is Mapping for part in state):
-        return chain(_attributes(state[0]), _attributes(state[1]))
-    if type(state) is Mapping:
-        return _keys(state.pairs)
-    return iter(()) if state is None else iter([("state", state)])
-
-
-def _arguments(function: Value, args: Value) -> _Children:
-    """The arguments of a call, by the names torch's own functions give them, else by position."""
-    if type(args) is not tuple:
-        return
-    names = _argument_names(function, args)
-    if names is None:
-        yield from _positions(args)
-        return
-    for name, value in zip(names, args, strict=False):
-        if name == "*":
-            yield from _attributes(value)
-        elif type(name) is str:
-            yield name, value
-        elif type(name) is tuple and type(value) is tuple:
-            yield from ((part, item) for part, item in zip(name, value, strict=False) if part is not None)
 
 
 def _argument_names(function: Value, args: tuple[Value, ...]) -> _Names | None:
