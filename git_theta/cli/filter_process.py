@@ -1,51 +1,12 @@
-"""``git theta filter-process``: the long-running filter that Git starts for add, checkout, status and the rest.
-
-The handshake comes before anything heavy is imported, so that Git never waits for Python.
-"""
+"""``git theta filter-process``: the long-running filter that Git starts for add, checkout, status and the rest."""
 
 from __future__ import annotations
 
 import sys
-from functools import partial
-from io import FileIO
 
 import click
 
-from git_theta.cli.output import warn
-from git_theta.cli.workspace import open_workspace
-from git_theta.errors import Exit, ThetaError
-from git_theta.filters.session import Session
-from git_theta.gitio.pktline import widen
-
-
-def run() -> int:
-    """Serve one Git over stdin and stdout until it closes them."""
-    widen(0)
-    widen(1)
-    session = Session(FileIO(0, "rb", closefd=False), FileIO(1, "wb", closefd=False))
-    session.handshake()
-    from git_theta.cli.filtering import clean, smudge_request
-    from git_theta.cli.hooks import ensure_hooks
-    from git_theta.cli.progress import Progress
-
-    workspace = open_workspace()
-    ensure_hooks(workspace.repository)
-    with Progress() as progress:
-        workspace.progress = progress.advance
-        try:
-            session.serve(partial(clean, workspace), partial(smudge_request, workspace), _complain)
-        finally:
-            workspace.close()
-    return Exit.OK
-
-
-def _complain(path: str, error: Exception) -> None:
-    hint = error.hint if isinstance(error, ThetaError) else None
-    if isinstance(error, OSError):
-        place = error.filename or "the object store"
-        warn(f"{path}: {place}: {error.strerror or error}", "nothing was changed; make room, then repeat the command")
-    else:
-        warn(f"{path}: {error}", hint)
+from git_theta.cli.serve import serve
 
 
 @click.command("filter-process")
@@ -58,4 +19,4 @@ def command() -> int:
     """
     if sys.stdin.isatty():
         raise click.UsageError("filter-process speaks to Git through a pipe; to see what is tracked: git theta status")
-    return run()
+    return serve()

@@ -24,9 +24,9 @@ def main() -> int:
     arguments = sys.argv[1:]
     try:
         if arguments == ["filter-process"]:
-            from git_theta.cli.filter_process import run
+            from git_theta.cli.serve import serve
 
-            code = run()
+            code = serve()
         else:
             from git_theta.cli.commands import run_command
 

@@ -21,7 +21,8 @@ from git_theta.gitio.repository import Repository, find_repository
 from git_theta.store import Catalogue, Store
 
 if TYPE_CHECKING:
-    from git_theta.filters import Cleaner, Smudger
+    from git_theta.filters.clean import Cleaner
+    from git_theta.filters.smudge import Smudger
     from git_theta.model import Manifest
     from git_theta.tensors import Reader
 
@@ -83,14 +84,14 @@ class Workspace:
     @cached_property
     def cleaner(self) -> Cleaner:
         """Turns content into manifests."""
-        from git_theta.filters import Cleaner
+        from git_theta.filters.clean import Cleaner
 
         return Cleaner(self.store, self.catalogue, self.settings.threads, self.progress)
 
     @cached_property
     def smudger(self) -> Smudger:
         """Turns manifests into content, for Git to write."""
-        from git_theta.filters import Smudger
+        from git_theta.filters.smudge import Smudger
 
         return Smudger(self.store, self.catalogue, self.settings.threads, self.settings.smudge_limit, self.progress)
 

@@ -41,3 +41,13 @@ def test_help_imports_neither_numpy_nor_rich_nor_gitpython(repo: GitRepo) -> Non
         "print([name for name in ('numpy', 'rich', 'git', 'zstandard') if name in sys.modules])"
     )
     assert repo.run(sys.executable, "-c", probe).stdout.decode().endswith("[]\n")
+
+
+def test_the_filter_imports_nothing_heavy_before_its_handshake(repo: GitRepo) -> None:
+    import sys
+
+    probe = (
+        "import sys; from git_theta.cli import main, serve;"
+        "print([name for name in ('click', 'git', 'numpy', 'rich', 'sqlite3', 'zstandard') if name in sys.modules])"
+    )
+    assert repo.run(sys.executable, "-c", probe).stdout.decode() == "[]\n"
