@@ -16,7 +16,7 @@ from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.process import ask_git
 from git_theta.manifest import looks_like_manifest, parse
-from git_theta.model import Digest, Manifest, Oid, Where
+from git_theta.model import Digest, Entry, Oid, Skeleton, Where
 
 _BLOCK = 1 << 20
 _LARGEST_MANIFEST = 256 << 20
@@ -69,7 +69,7 @@ def _check(workspace: Workspace, dry_run: bool) -> Report:
     report = Report()
     sizes: dict[Oid, int] = {}
     users: dict[Oid, list[str]] = {}
-    values: dict[tuple[Digest, Where], tuple[str, str, Manifest]] = {}
+    values: dict[tuple[Digest, Where], tuple[str, str, Entry | Skeleton]] = {}
     for name, text in _manifests(workspace):
         report.manifests += 1
         try:
@@ -79,7 +79,7 @@ def _check(workspace: Workspace, dry_run: bool) -> Report:
             continue
         sizes.update((stored.oid, stored.size) for stored in manifest.objects)
         for group, value in manifest.values():
-            values.setdefault((value.digest, value.where), (name, group, manifest))
+            values.setdefault((value.digest, value.where), (name, group, value))
             for oid in _oids(value.where):
                 users.setdefault(oid, []).append(f"{printable(group)} of {name}")
     bad = _check_objects(workspace, report, sizes, users)
@@ -157,14 +157,13 @@ def _sha256(workspace: Workspace, oid: Oid) -> str:
 def _check_values(
     workspace: Workspace,
     report: Report,
-    values: dict[tuple[Digest, Where], tuple[str, str, Manifest]],
+    values: dict[tuple[Digest, Where], tuple[str, str, Entry | Skeleton]],
     bad: set[Oid],
 ) -> None:
     """Decode what the manifests name, once each; objects already found bad are not reported twice."""
-    for (_, where), (name, group, manifest) in values.items():
+    for (_, where), (name, group, value) in values.items():
         if bad & set(_oids(where)):
             continue
-        value = next(value for named, value in manifest.values() if named == group)
         try:
             for _ in workspace.reader.value(group, value):
                 pass
