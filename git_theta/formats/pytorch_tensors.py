@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from math import prod
-from typing import NamedTuple, TypeGuard, TypeVar
+from typing import NamedTuple, TypeGuard, TypeVar, cast
 
 from git_theta.formats.pickle_reader import Call, Global, Mapping, PersistentId, Value
 from git_theta.formats.source import MalformedCheckpoint
@@ -26,7 +26,7 @@ DEPTH_LIMIT = 200
 """Containers inside each other that are looked into: every level writes the path again."""
 
 NAME_LIMIT = 4096
-"""Characters of one name; what has a longer one stays unnamed."""
+"""No name has more characters; what would have stays unnamed."""
 
 NAMES_LIMIT = 64 << 20
 """Characters of all names together, 64 more for each: over half a million tensors with names of honest length."""
@@ -181,7 +181,7 @@ def opaque_group(name: str, length: int) -> Group:
 
 def parse_storage(value: Value) -> Storage | None:
     """The storage a persistent id refers to; None when it refers to something else."""
-    if type(value) is not PersistentId or type(value.value) is not tuple or len(value.value) < 5:
+    if type(value) is not PersistentId or type(value.value) is not tuple or len(value.value) not in (5, 6):
         return None
     kind, storage_type, key, _, elements, *view = value.value
     if kind != "storage" or type(storage_type) is not Global or type(key) is not str:
@@ -228,9 +228,9 @@ def _walk(root: Value, prefix: str) -> Iterator[tuple[str, Value | Tensor]]:
             inside.discard(container)
             continue
         key, value = child
-        name = f"{path}.{key}" if path and key else path or key
-        if len(name) > NAME_LIMIT:
+        if len(path) + len(key) >= NAME_LIMIT:
             continue
+        name = f"{path}.{key}" if path and key else path or key
         tensor = _parse_tensor(name, value)
         below = look.into(value)
         if tensor is not None or below is None:
@@ -339,7 +339,7 @@ def _is_whole(function: Value) -> bool:
         return False
     if function.module == _UTILS:
         return function.name in _PLAIN_TENSORS
-    return function.module.split(".", 1)[0] == "numpy"
+    return function.module == "numpy" or function.module.startswith("numpy.")
 
 
 def _argument_names(function: Value, args: tuple[Value, ...]) -> _Names | None:
@@ -410,8 +410,10 @@ def storage_bytes(storage: Storage) -> int | None:
 
 
 def _are_numbers(values: Value) -> TypeGuard[tuple[int, ...]]:
-    """Whether these may be sides or strides of a tensor, which has at most 64 dimensions."""
-    return type(values) is tuple and len(values) <= 64 and {*map(type, values)} <= {int}
+    """Whether these may be sides or strides of a tensor: at most 64 numbers, none larger than 64 bits."""
+    if type(values) is not tuple or len(values) > 64 or {*map(type, values)} - {int}:
+        return False
+    return not values or max(cast("tuple[int, ...]", values)) < 1 << 63
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
