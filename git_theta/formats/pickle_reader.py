@@ -50,10 +50,6 @@ class Mapping:
 
     pairs: list[tuple[Value, Value]] = field(default_factory=list)
 
-    def get(self, key: str) -> Value:
-        """The value last set for a text key; None when there is none. Linear in the number of pairs."""
-        return next((v for k, v in reversed(self.pairs) if type(k) is str and k == key), None)
-
 
 @dataclass(eq=False, slots=True)
 class Call:

@@ -11,7 +11,15 @@ from __future__ import annotations
 from typing import cast
 
 from git_theta.formats.pickle_reader import Value, read_pickle
-from git_theta.formats.pytorch_tensors import Record, Tensor, collector_paused, lay_out, name_tensors, storage_bytes
+from git_theta.formats.pytorch_tensors import (
+    Record,
+    Tensor,
+    collector_paused,
+    lay_out,
+    name_leaves,
+    name_tensors,
+    storage_bytes,
+)
 from git_theta.formats.source import READ_LIMIT, MalformedCheckpoint, Source
 from git_theta.model import Layout
 
@@ -35,12 +43,19 @@ def sniff(source: Source) -> bool:
 @collector_paused()
 def scan(source: Source) -> Layout:
     """A span for every storage; raises :class:`MalformedCheckpoint` when pickles and storages do not fit together."""
-    tensors, keys, position = _read_head(source)
+    root, keys, position = _read_head(source)
+    tensors = name_tensors(root)
     return Layout(FORMAT, source.size, lay_out(tensors, _find_records(source, tensors, keys, position)))
 
 
-def _read_head(source: Source) -> tuple[list[Tensor], list[str], int]:
-    """The tensors, the keys of the storages, and where the storages begin.
+@collector_paused()
+def leaves(source: Source) -> dict[str, Value]:
+    """What the checkpoint holds besides tensors, by path; raises :class:`MalformedCheckpoint`."""
+    return name_leaves(_read_head(source)[0])
+
+
+def _read_head(source: Source) -> tuple[Value, list[str], int]:
+    """The checkpoint itself, the keys of the storages, and where the storages begin.
 
     How long the pickles are is known only at their end, so ever more of the file is read until they end.
     """
@@ -53,7 +68,7 @@ def _read_head(source: Source) -> tuple[list[Tensor], list[str], int]:
     return _parse_head(source.read(0, min(source.size, READ_LIMIT)))
 
 
-def _parse_head(data: bytes) -> tuple[list[Tensor], list[str], int]:
+def _parse_head(data: bytes) -> tuple[Value, list[str], int]:
     position = 0
     pickles: list[Value] = []
     for _ in range(5):
@@ -64,7 +79,7 @@ def _parse_head(data: bytes) -> tuple[list[Tensor], list[str], int]:
         raise MalformedCheckpoint(f"the protocol of the file is not {_PROTOCOL}")
     if type(keys) is not list or {*map(type, keys)} - {str}:
         raise MalformedCheckpoint("the keys of the storages are not a list of text")
-    return name_tensors(root), cast("list[str]", keys), position
+    return root, cast("list[str]", keys), position
 
 
 def _find_records(source: Source, tensors: list[Tensor], keys: list[str], position: int) -> dict[str, Record]:

@@ -9,8 +9,8 @@ change is still stored once. Format: ``torch/serialization.py`` and ``caffe2/ser
 
 from __future__ import annotations
 
-from git_theta.formats.pickle_reader import read_pickle
-from git_theta.formats.pytorch_tensors import Record, collector_paused, lay_out, name_tensors, opaque_group
+from git_theta.formats.pickle_reader import Value, read_pickle
+from git_theta.formats.pytorch_tensors import Record, collector_paused, lay_out, name_leaves, name_tensors, opaque_group
 from git_theta.formats.source import MalformedCheckpoint, Source
 from git_theta.formats.zip_directory import Member, is_zip, read_directory, read_names
 from git_theta.model import Layout, Span
@@ -53,9 +53,7 @@ def _has_records(source: Source) -> bool:
 @collector_paused()
 def scan(source: Source) -> Layout:
     """A span for every storage; raises :class:`MalformedCheckpoint` when the archive breaks the rules of zip."""
-    members = read_directory(source)
-    prefix = members[0].name.split("/", 1)[0] + "/" if members else ""
-    folder = {member.name.removeprefix(prefix): member for member in members}
+    folder = _read_folder(source)
     try:
         spans = _spans_by_pickle(source, folder)
     except MalformedCheckpoint:
@@ -63,22 +61,40 @@ def scan(source: Source) -> Layout:
     return Layout(FORMAT, source.size, spans)
 
 
+@collector_paused()
+def leaves(source: Source) -> dict[str, Value]:
+    """What the checkpoint holds besides tensors, by path; raises :class:`MalformedCheckpoint`."""
+    return name_leaves(_read_root(source, _read_folder(source).get("data.pkl")))
+
+
+def _read_folder(source: Source) -> dict[str, Member]:
+    """The members by their path in the folder they share, in file order."""
+    members = read_directory(source)
+    prefix = members[0].name.split("/", 1)[0] + "/" if members else ""
+    return {member.name.removeprefix(prefix): member for member in members}
+
+
 def _spans_by_pickle(source: Source, folder: dict[str, Member]) -> tuple[Span, ...]:
     """The spans of all storages, with the names and shapes the pickles give them."""
-    big_endian = "byteorder" in folder and _read_stored(source, folder["byteorder"]) == b"big"
+    big_endian = _is_big_endian(source, folder.get("byteorder"))
     spans: list[Span] = []
     for pickle, records, prefix in _PICKLES:
         if pickle == "data.pkl" or pickle in folder:
-            tensors = name_tensors(read_pickle(_read_stored(source, folder.get(pickle)))[0], prefix)
+            tensors = name_tensors(_read_root(source, folder.get(pickle)), prefix)
             spans += lay_out(tensors, _records(folder, records), big_endian)
     return tuple(sorted(spans, key=lambda span: (span.start, span.length)))
 
 
-def _read_stored(source: Source, member: Member | None) -> bytes:
-    """What a stored member holds, which the source keeps from being too large."""
+def _read_root(source: Source, member: Member | None) -> Value:
+    """The value of the pickle in a member."""
     if member is None or not member.stored:
         raise MalformedCheckpoint("the pickle of the archive is missing or compressed")
-    return source.read(member.start, member.size)
+    return read_pickle(source.read(member.start, member.size))[0]
+
+
+def _is_big_endian(source: Source, member: Member | None) -> bool:
+    """Whether the record of the byte order says so; archives from before torch 2.0 have none."""
+    return member is not None and member.stored and source.read(member.start, min(member.size, 8)) == b"big"
 
 
 def _records(folder: dict[str, Member], path: str) -> dict[str, Record]:

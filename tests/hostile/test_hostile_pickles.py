@@ -246,7 +246,7 @@ LARGE = "x" * 10_000_000
 HUGE_INT = pickle.dumps(1 << 8000, 2)[2:-1]
 SHARED_LARGE = {
     "key": b"}(" + text(LARGE) + b"q\x00N" + b"h\x00N" * 200_000 + b"u.",
-    "class": b"](c" + LARGE.encode() + b"\nx\nq\x00" + b"h\x00)R" * 200_000 + b"e.",
+    "class": b"](c" + LARGE.encode() + b"\nx\nq\x00" + b"h\x00)R" * 50_000 + b"e.",
     "persistent id": b"](" + b"(" + b"N" * 500_000 + b"tQq\x00" + b"h\x00" * 200_000 + b"e.",
     "shape": b"](" + b"(" + HUGE_INT * 64 + b"tq\x000" + TENSOR.replace(b"K\x01\x85", b"h\x00") * 10_000 + b"e.",
     "shape of many sides": b"]("

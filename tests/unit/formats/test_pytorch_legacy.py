@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from git_theta.formats import BytesSource, MalformedCheckpoint, scan
+from git_theta.formats.pytorch_legacy import leaves, sniff
 from git_theta.formats.pytorch_legacy import scan as scan_legacy
-from git_theta.formats.pytorch_legacy import sniff
 from git_theta.model import Group, Span, View
 from tests.contract.format_samples import torch_file
 
@@ -104,3 +104,8 @@ def test_storages_that_are_not_what_the_pickles_say_are_refused(data: bytes) -> 
         scan_legacy(BytesSource(data))
     result = scan(BytesSource(data))
     assert (result.layout.format, result.warning is None) == ("opaque", False)
+
+
+def test_what_is_no_tensor_can_be_read_by_path() -> None:
+    data = torch_file({"epoch": 3, "w": torch.ones(1), "optimizer": {"lr": [0.1]}}, zipped=False)
+    assert leaves(BytesSource(data)) == {"epoch": 3, "optimizer.lr.0": 0.1}

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from git_theta.formats import BytesSource, scan
-from git_theta.formats.pytorch_zip import sniff
+from git_theta.formats.pytorch_zip import leaves, sniff
 from git_theta.model import Group, Span
 from tests.contract.format_samples import torch_file
 
@@ -143,3 +143,8 @@ def test_an_archive_torn_off_is_stored_whole_with_a_warning() -> None:
     result = scan(BytesSource(SAVED[:-10]))
     assert result.warning is not None
     assert result.layout.spans == (Span(0, len(SAVED) - 10, (Group("file", "opaque", (len(SAVED) - 10,)),)),)
+
+
+def test_what_is_no_tensor_can_be_read_by_path() -> None:
+    data = torch_file({"epoch": 3, "w": torch.ones(1), "optimizer": {"lr": [0.1]}})
+    assert leaves(BytesSource(data)) == {"epoch": 3, "optimizer.lr.0": 0.1}
