@@ -249,7 +249,7 @@ class _Parser:
         names = match["bases"].split(",") if match["bases"] else []
         unknown = [name for name in names if name not in full]
         if unknown:
-            raise DamagedManifest(f"the manifest names base {unknown[0]} and does not list that object", hint=_RESTORE)
+            raise DamagedManifest(f"the manifest names base {unknown[0][:64]} and does not list it", hint=_RESTORE)
         if names != sorted(set(names)):
             raise DamagedManifest("the manifest lists the bases of an object twice or out of order", hint=_RESTORE)
         return tuple(full[name] for name in names)
