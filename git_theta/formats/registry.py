@@ -12,6 +12,7 @@ table, of a plug-in, and ``opaque`` will do.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Protocol, cast
@@ -21,12 +22,12 @@ from git_theta.formats.source import MalformedCheckpoint, Source
 from git_theta.model import Group, Layout, Span, misfit
 
 FORMATS: dict[str, str] = {
+    "safetensors": "git_theta.formats.safetensors",
     "gguf": "git_theta.formats.gguf",
     "npy": "git_theta.formats.npy",
     "pytorch-zip": "git_theta.formats.pytorch_zip",
     "npz": "git_theta.formats.npz",
     "pytorch-legacy": "git_theta.formats.pytorch_legacy",
-    "safetensors": "git_theta.formats.safetensors",
 }
 """Format name (permanent: written into manifests) to module, in the order they are asked."""
 
@@ -66,7 +67,7 @@ def scan(source: Source, forced: str | None = None) -> Scan:
     """
     if forced == OPAQUE:
         return Scan(opaque(source.size))
-    for name in [forced] if forced else [*FORMATS, *_plugin_names()]:
+    for name in [forced] if forced else _names():
         plugin = load(name)
         if not forced and not plugin.sniff(source):
             continue
@@ -99,11 +100,12 @@ def load(name: str) -> Format:
     raise UnknownFormat(f"no format is called {name!r}", hint=f"known formats: {', '.join([*FORMATS, OPAQUE])}")
 
 
-def _plugin_names() -> list[str]:
-    """Names from the entry point, in sorted order; looked up only when no built-in format matched."""
+def _names() -> Iterator[str]:
+    """Built-in formats; then those of the entry point by name, for which every installed package is looked at."""
+    yield from FORMATS
     from importlib.metadata import entry_points
 
-    return sorted(point.name for point in entry_points(group="git_theta.formats"))
+    yield from sorted(point.name for point in entry_points(group="git_theta.formats"))
 
 
 def opaque(size: int) -> Layout:

@@ -34,7 +34,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_format_names_are_pinned_because_manifests_hold_them() -> None:
-    assert list(FORMATS) == ["gguf", "npy", "pytorch-zip", "npz", "pytorch-legacy", "safetensors"]
+    assert list(FORMATS) == ["safetensors", "gguf", "npy", "pytorch-zip", "npz", "pytorch-legacy"]
 
 
 @pytest.mark.usefixtures("toy")
