@@ -12,6 +12,7 @@ from git_theta.cli import drivers
 from git_theta.cli.hooks import ensure_hooks
 from git_theta.cli.output import emit_json, warn
 from git_theta.cli.patterns import NAME, Folder, all_files, as_pattern, candidate, current_folder
+from git_theta.cli.text import plural
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio import ask_git, find_repository
 from git_theta.gitio.attributes import BadPattern, filter_of, is_tracked, track, tracked_patterns
@@ -22,6 +23,7 @@ NO_FILTER = {"theta", "unspecified", "unset", "set"}
 FORBIDDEN = (".gitattributes", ".gitignore", ".gitmodules", ".lfsconfig")
 """Files that Git and git-lfs read themselves, and would read as manifests."""
 SHOWN_FILES = 3
+ALREADY = "already tracked"
 
 
 class OtherFilter(ThetaError):
@@ -36,6 +38,17 @@ class Change:
     status: str
     files: tuple[str, ...]
     plain: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run did, or with ``dry_run`` would do; ``installed`` is the configuration file that was written."""
+
+    file: str
+    changes: tuple[Change, ...]
+    installed: str | None
+    todo: tuple[str, ...]
+    dry_run: bool
 
 
 @click.command("track")
@@ -69,10 +82,8 @@ def command(patterns: tuple[str, ...], filename: bool, replace: bool, dry_run: b
         if text != before:
             folder.write(text)
     todo = _next_commands(folder, changes)
-    if as_json:
-        _report_json(folder, changes, installed, todo, dry_run)
-    else:
-        _report(folder, changes, installed, todo, dry_run)
+    outcome = Outcome(folder.from_root(NAME), tuple(changes), installed, tuple(todo), dry_run)
+    (_report_json if as_json else _report)(outcome)
     if not dry_run:
         _warn_about_overridden(folder, changes)
     return Exit.OK
@@ -100,7 +111,7 @@ def _plan(folder: Folder, text: bytes, pattern: bytes, paths: list[str], replace
             hint=f"to take it over: git theta track --replace {shlex.quote(os.fsdecode(pattern))}",
         )
     if is_tracked(text, pattern):
-        return Change(pattern, "already tracked", files, ())
+        return Change(pattern, ALREADY, files, ())
     cached = set(folder.files("--cached"))
     plain = tuple(path for path in files if path in cached and filters[path] != "theta")
     return Change(pattern, "replaced" if other else "tracked", files, plain)
@@ -117,7 +128,7 @@ def _install_if_needed() -> str | None:
 def _next_commands(folder: Folder, changes: list[Change]) -> list[str]:
     """What to type so that Git sees the new attributes and the files."""
     plain = [path for change in changes for path in change.plain]
-    fresh = [path for change in changes if change.status != "already tracked" for path in change.files]
+    fresh = [path for change in changes if change.status != ALREADY for path in change.files]
     fresh = [path for path in dict.fromkeys(fresh) if path not in set(plain)]
     commands = ["git add " + " ".join([NAME, *_shown(folder, fresh, changes)])]
     if plain:
@@ -132,44 +143,37 @@ def _shown(folder: Folder, paths: list[str], changes: list[Change]) -> list[str]
     return [shlex.quote(os.fsdecode(change.pattern).lstrip("/")) for change in changes if change.files]
 
 
-def _report(folder: Folder, changes: list[Change], installed: str | None, todo: list[str], dry_run: bool) -> None:
-    would = "would be " if dry_run else ""
-    for change in changes:
-        shown = os.fsdecode(change.pattern)
-        where = folder.from_root(NAME)
-        count = f"{len(change.files):,} file{'s' * (len(change.files) != 1)}"
-        if change.status == "already tracked":
-            line = f"{shown}: already tracked in {where} ({count})"
-        else:
-            line = f"{shown}: {would}{change.status} in {where} ({count})"
-        click.echo(os.fsencode(line))
-    if installed:
-        click.echo(f"wrote the theta filter, diff and merge drivers to {installed} (local)")
-    for change in changes:
-        if change.plain:
-            warn(
-                f"{len(change.plain):,} matching file{'s' * (len(change.plain) > 1)} in the index as before; see below"
-            )
-    if not dry_run:
-        click.echo(os.fsencode("next: " + "\n      ".join(todo)))
+def _report(outcome: Outcome) -> None:
+    would = "would be " if outcome.dry_run else ""
+    for change in outcome.changes:
+        done = change.status if change.status == ALREADY else would + change.status
+        count = plural(len(change.files), "file")
+        click.echo(os.fsencode(f"{os.fsdecode(change.pattern)}: {done} in {outcome.file} ({count})"))
+    if outcome.installed:
+        click.echo(f"wrote the theta filter, diff and merge drivers to {outcome.installed} (local)")
+    plain = sum(len(change.plain) for change in outcome.changes)
+    if plain:
+        warn(f"{plural(plain, 'matching file')} in the index as before, until they are added again")
+    if not outcome.dry_run:
+        click.echo(os.fsencode("next: " + "\n      ".join(outcome.todo)))
 
 
-def _report_json(folder: Folder, changes: list[Change], installed: str | None, todo: list[str], dry_run: bool) -> None:
+def _report_json(outcome: Outcome) -> None:
     emit_json(
         {
-            "file": folder.from_root(NAME),
+            "file": outcome.file,
             "patterns": [
                 {
                     "pattern": os.fsdecode(change.pattern),
                     "status": change.status,
-                    "files": list(change.files),
-                    "renormalize": list(change.plain),
+                    "files": change.files,
+                    "renormalize": change.plain,
                 }
-                for change in changes
+                for change in outcome.changes
             ],
-            "installed": installed,
-            "next": todo,
-            "dry_run": dry_run,
+            "installed": outcome.installed,
+            "next": outcome.todo,
+            "dry_run": outcome.dry_run,
         }
     )
 

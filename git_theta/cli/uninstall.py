@@ -7,6 +7,7 @@ import click
 from git_theta.cli import drivers
 from git_theta.cli.hooks import HOOKS
 from git_theta.cli.output import emit_json, warn
+from git_theta.cli.text import plural
 from git_theta.errors import Exit
 from git_theta.gitio import NotARepository, find_repository
 from git_theta.gitio.attributes import check_attributes
@@ -55,7 +56,7 @@ def _leave_repository() -> None:
     tracked = sum(found["filter"] == "theta" for found in answers.values())
     if tracked:
         warn(
-            f"{tracked:,} tracked checkpoint{'s' * (tracked > 1)} in this repository: "
+            f"{plural(tracked, 'tracked checkpoint')} in this repository: "
             "Git now checks out manifests and would add checkpoints whole",
             "to go on with git-theta: git theta install --local\nto stop tracking: git theta untrack PATTERN",
         )

@@ -8,6 +8,7 @@ import click
 
 from git_theta.cli.output import emit_json
 from git_theta.cli.patterns import NAME, Folder, as_pattern, current_folder
+from git_theta.cli.text import plural
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.attributes import filter_of, tracked_patterns, untrack
 from git_theta.gitio.files import attribute_files
@@ -61,7 +62,7 @@ def command(patterns: tuple[str, ...], filename: bool, dry_run: bool, as_json: b
     if not dry_run:
         click.echo("next: " + "\n      ".join(todo))
         if files:
-            click.echo(f"      (the second stores {len(files):,} checkpoint{'s' * (len(files) > 1)} whole in Git)")
+            click.echo(f"      (the second stores {plural(len(files), 'checkpoint')} whole in Git)")
     return Exit.OK
 
 
