@@ -20,7 +20,7 @@ from git_theta.cli.hooks import PENDING
 from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
 from git_theta.cli.text import human, plural, printable
-from git_theta.cli.tracked import State, Tracked, absolute, state, tracked
+from git_theta.cli.tracked import State, Tracked, absolute, as_meant, state, tracked
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.files import umask
@@ -59,14 +59,17 @@ class Outcome:
 def command(pathspec: tuple[str, ...], force: bool, pending: bool, as_json: bool) -> int:
     """Write tracked checkpoints that are placeholders or absent, directly and in constant memory.
 
-    Takes the index's version. Files that hold a checkpoint stay as they are; with --force they are written
-    anew. This is faster than git checkout, and the way for files larger than theta.smudgeLimit.
+    A placeholder becomes the checkpoint it stands for; an absent file, the index's version. Files that hold a
+    checkpoint stay as they are; with --force all are written anew from the index. This is faster than git
+    checkout, and the way for files larger than theta.smudgeLimit.
 
     Example: git theta checkout 'models/*.safetensors'
     """
     workspace = open_workspace()
     try:
         items = tracked(workspace, pathspec)
+        if not force:
+            items = [as_meant(workspace, item) for item in items]
         if pending:
             items = _too_large_for_git(workspace, items)
         if pathspec and not items:
@@ -74,13 +77,13 @@ def command(pathspec: tuple[str, ...], force: bool, pending: bool, as_json: bool
                 f"no tracked checkpoint matches {' '.join(map(printable, pathspec))}",
                 hint="git theta ls-files lists them; a file that is not in the index comes with git checkout",
             )
-        outcomes = _write_all(workspace, items, force)
+        outcomes = write_all(workspace, items, force)
     finally:
         workspace.close()
     if as_json:
         click.echo(json.dumps([{"path": o.path, "result": o.result, "reason": o.reason} for o in outcomes], indent=2))
     elif not pending or any(outcome.result == "written" for outcome in outcomes):
-        _report(outcomes, items, named=bool(pathspec))
+        report(outcomes, items, named=bool(pathspec))
     return max((outcome.exit_code for outcome in outcomes), default=Exit.OK)
 
 
@@ -94,10 +97,14 @@ def _too_large_for_git(workspace: Workspace, items: list[Tracked]) -> list[Track
     return [item for item in items if item.manifest and item.manifest.size > limit]
 
 
-def _write_all(workspace: Workspace, items: list[Tracked], force: bool) -> list[Outcome]:
+def write_all(workspace: Workspace, items: list[Tracked], force: bool) -> list[Outcome]:
+    """Write each of ``items`` whose file is a placeholder or absent (``force``: every one), and tell the index."""
     wanted = [item for item in items if item.manifest and state(workspace, item) is not State.SPARSE]
     total = sum(item.manifest.size for item in wanted if item.manifest)
-    outcomes, written = [], {}
+    outcomes = [
+        _damaged(item.path) for item in items if not item.manifest and state(workspace, item) is State.PLACEHOLDER
+    ]
+    written = {}
     with Progress("checkout", total) as progress:
         workspace.progress = progress.advance
         for item in wanted:
@@ -109,10 +116,16 @@ def _write_all(workspace: Workspace, items: list[Tracked], force: bool) -> list[
             except (ThetaError, OSError) as error:
                 outcomes.append(_failed(item.path, error))
                 continue
-            written[os.fsencode(item.path.encode("utf-8", "surrogateescape"))] = Written(item.blob, status)
+            if item.blob:
+                written[os.fsencode(item.path.encode("utf-8", "surrogateescape"))] = Written(item.blob, status)
             outcomes.append(Outcome(item.path, "written"))
     _tell_index(workspace, written)
     return outcomes
+
+
+def _damaged(path: str) -> Outcome:
+    warn(f"{path}: holds a damaged manifest and was left alone", f"git checkout -- {path} writes the index's version")
+    return Outcome(path, "failed", "damaged manifest", Exit.DAMAGED)
 
 
 def _failed(path: str, error: ThetaError | OSError) -> Outcome:
@@ -175,7 +188,8 @@ def _tell_index(workspace: Workspace, written: dict[bytes, Written]) -> None:
         )
 
 
-def _report(outcomes: list[Outcome], items: list[Tracked], named: bool) -> None:
+def report(outcomes: list[Outcome], items: list[Tracked], named: bool) -> None:
+    """Say what was done, as one line; ``named`` when the user named the files."""
     written = {outcome.path for outcome in outcomes if outcome.result == "written"}
     size = sum(item.manifest.size for item in items if item.manifest and item.path in written)
     failed = sum(outcome.result == "failed" for outcome in outcomes)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 from git_theta.cli.workspace import Workspace
+from git_theta.errors import ThetaError
 from git_theta.gitio.process import ask_git
-from git_theta.manifest import looks_like_manifest
+from git_theta.manifest import looks_like_manifest, parse
 from git_theta.model import Manifest
 
 
@@ -59,6 +60,23 @@ def state(workspace: Workspace, item: Tracked) -> State:
     except (FileNotFoundError, NotADirectoryError):
         return State.ABSENT
     return State.PLACEHOLDER if stat.S_ISREG(status.st_mode) and is_placeholder(path) else State.FILE
+
+
+def as_meant(workspace: Workspace, item: Tracked) -> Tracked:
+    """``item`` as the worktree means it: a placeholder of another version stands for that one.
+
+    A ``stash pop`` or ``restore --source`` whose objects are missing leaves such a placeholder, and it may be the
+    only trace of the version. Its ``blob`` is empty; its ``manifest`` is None when it is damaged.
+    """
+    if state(workspace, item) is not State.PLACEHOLDER:
+        return item
+    text = absolute(workspace, item.path).read_bytes()
+    if text == workspace.blobs.get(item.blob):
+        return item
+    try:
+        return replace(item, blob="", manifest=parse(text))
+    except ThetaError:
+        return replace(item, blob="", manifest=None)
 
 
 def is_placeholder(path: Path) -> bool:

@@ -93,12 +93,11 @@ def user_environment(home: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def repo(tmp_path: Path) -> GitRepo:
-    """An empty repository on branch main, of a user with a name and nothing else configured."""
-    home = tmp_path / "home"
+def make_repository(folder: Path) -> GitRepo:
+    """An empty repository on branch main in ``folder``, of a user with a name and nothing else configured."""
+    home = folder / "home"
     home.mkdir()
-    path = tmp_path / "repo"
+    path = folder / "repo"
     path.mkdir()
     made = GitRepo(path, user_environment(home))
     made.git("config", "--global", "user.name", "Ada")
@@ -106,3 +105,9 @@ def repo(tmp_path: Path) -> GitRepo:
     made.git("config", "--global", "init.defaultBranch", "main")
     made.git("init", "--quiet")
     return made
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> GitRepo:
+    """An empty repository on branch main, of a user with a name and nothing else configured."""
+    return make_repository(tmp_path)

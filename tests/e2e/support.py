@@ -50,6 +50,11 @@ def objects(repo: GitRepo) -> list[Path]:
     return sorted(path for path in (common / "theta" / "objects").rglob("*") if path.is_file())
 
 
+def object_path(repo: GitRepo, oid: str) -> Path:
+    """Where the repository keeps an object."""
+    return repo.path / ".git" / "theta" / "objects" / oid[:2] / oid[2:4] / oid
+
+
 def stored_bytes(repo: GitRepo) -> int:
     """How many bytes the repository's objects take."""
     return sum(path.stat().st_size for path in objects(repo))

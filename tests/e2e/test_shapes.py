@@ -166,7 +166,7 @@ def test_the_same_values_in_another_container_are_stored_once(repo: GitRepo) -> 
     repo.commit("safetensors")
     before = stored_bytes(repo)
     with open(repo.path / "model.npz", "wb") as file:
-        np.savez(file, **{name: noise(name, 0) for name in "abc"})
+        np.savez(file, a=noise("a", 0), b=noise("b", 0), c=noise("c", 0))
     content = repo.read("model.npz")
     repo.commit("npz")
     assert stored_bytes(repo) - before < 2000
