@@ -25,6 +25,8 @@ create table if not exists value (digest text, place text, primary key (digest, 
 """
 _SIGNATURE = "select size, changed from object where oid = ?"
 _PLACE = re.compile(r"[0-9a-f]{64}:[0-9]{1,18}(\+[0-9a-f]{64}:[0-9]{1,18})*")
+PATIENCE = 20
+"""Seconds to wait for another process that is writing; a commit takes milliseconds."""
 _BATCH = 400  # below SQLite's oldest limit of 999 variables in one statement
 
 
@@ -147,7 +149,7 @@ class Catalogue:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=20, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
     # Rows hold ASCII; a flipped bit must make a row that nobody believes, not an error.
     db.text_factory = lambda raw: raw.decode("latin-1")
     try:
