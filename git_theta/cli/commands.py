@@ -46,12 +46,16 @@ SECTIONS: dict[str, dict[str, Command]] = {
     },
     "Work": {
         "checkout": _here("checkout", "Write checkpoints into the worktree, in constant memory."),
+        "push": _here("push", "Send the objects that refs name to a remote."),
+        "fetch": _here("fetch", "Bring objects of commits into the local store."),
+        "pull": _here("pull", "Fetch what placeholders stand for, and complete them."),
         "fsck": _here("fsck", "Verify manifests and objects."),
     },
     "Called by Git": {
         "filter-process": _here("filter_process", "Clean and smudge for one Git command (long-running)."),
         "clean": _here("clean", "Turn one checkpoint on stdin into its manifest."),
         "smudge": _here("smudge", "Turn one manifest on stdin into its checkpoint."),
+        "pre-push": _here("pre_push", "Send the objects that a git push needs, before it pushes."),
         "diff-driver": _here("diff_driver", "Say which parameter groups of one checkpoint changed."),
         "textconv": _here("textconv", "Turn one manifest into a text of one line per group."),
         "merge-driver": _here("merge_driver", "Merge one checkpoint changed on both sides."),

@@ -17,12 +17,12 @@ import click
 
 from git_theta import __version__
 from git_theta.cli import drivers
+from git_theta.cli.hooks import HOOKS
 from git_theta.cli.output import emit_json
 from git_theta.errors import Exit
 from git_theta.gitio import NotARepository, Repository, Settings, ask_git, find_repository, read_settings
 
 PACKAGES = ("numpy", "zstandard", "ml_dtypes", "safetensors")
-HOOKS = ("pre-push", "post-checkout", "post-merge")
 NO_LFS = "not found: needed only for HTTP and SSH remotes"
 OTHER_VARIABLES = {"GIT_THETA_TRACE"}
 

@@ -16,6 +16,7 @@ from git_theta.errors import ThetaError
 
 if TYPE_CHECKING:
     from git_theta.filters.smudge import Smudged
+    from git_theta.model import Oid, StoredObject
     from git_theta.tensors.writer import Content
 
 
@@ -62,6 +63,27 @@ def smudge_request(workspace: Workspace, request: Mapping[str, str], text: bytes
     if _for_diff(workspace, request):
         return as_is(text)
     return smudge(workspace, path, text)
+
+
+class Postponed:
+    """What waits for objects from elsewhere: gathered over all files of a checkout, brought in one batch."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._absent: dict[Oid, StoredObject] = {}
+
+    def postpone(self, _request: Mapping[str, str], text: bytes) -> bool:
+        """Whether the content needs objects that are not here."""
+        if self._workspace.settings.skip_smudge:
+            return False
+        absent = self._workspace.smudger.absent(text)
+        self._absent.update((stored.oid, stored) for stored in absent)
+        return bool(absent)
+
+    def gather(self) -> None:
+        """Bring them; what does not come is each file's own trouble."""
+        self._workspace.supply.bring(self._absent.values())
+        self._absent.clear()
 
 
 def _for_diff(workspace: Workspace, request: Mapping[str, str]) -> bool:

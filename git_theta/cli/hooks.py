@@ -20,7 +20,25 @@ if [ -e "$(git rev-parse --git-dir)/{PENDING}" ]; then
 fi
 """
 
+# Whoever comes after us in the same hook reads the same standard input.
+_SEND = """\
+if [ -d "$(git rev-parse --git-common-dir)/theta" ] || git config theta.storage >/dev/null; then
+  theta_pushed=$(cat)
+  if theta=$(git config filter.theta.process); then
+    printf '%s\\n' "$theta_pushed" | eval "${theta% filter-process} pre-push \\"\\$@\\"" || exit 1
+  else
+    echo 'git-theta: its filters are not configured, so objects may be missing on the remote' >&2
+    echo 'hint: git theta install, or push with --no-verify' >&2
+    exit 1
+  fi
+  exec <<GIT_THETA_PUSHED
+$theta_pushed
+GIT_THETA_PUSHED
+fi
+"""
+
 HOOKS: dict[str, str] = {
+    "pre-push": _SEND,
     "post-checkout": _WRITE_PENDING,
     "post-merge": _WRITE_PENDING,
 }

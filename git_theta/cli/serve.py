@@ -10,7 +10,7 @@ from io import FileIO
 
 from git_theta.cli.output import warn
 from git_theta.errors import Exit, ThetaError
-from git_theta.filters.session import Session
+from git_theta.filters.session import Service, Session
 from git_theta.gitio.pktline import widen
 
 
@@ -20,7 +20,7 @@ def serve() -> int:
     widen(1)
     session = Session(FileIO(0, "rb", closefd=False), FileIO(1, "wb", closefd=False))
     session.handshake()
-    from git_theta.cli.filtering import clean, smudge_request
+    from git_theta.cli.filtering import Postponed, clean, smudge_request
     from git_theta.cli.hooks import ensure_hooks
     from git_theta.cli.progress import Progress
     from git_theta.cli.workspace import open_workspace
@@ -30,7 +30,16 @@ def serve() -> int:
     with Progress() as progress:
         workspace.progress = progress.advance
         try:
-            session.serve(partial(clean, workspace), partial(smudge_request, workspace), _complain)
+            later = Postponed(workspace)
+            session.serve(
+                Service(
+                    partial(clean, workspace),
+                    partial(smudge_request, workspace),
+                    later.postpone,
+                    later.gather,
+                    _complain,
+                )
+            )
         finally:
             workspace.close()
     return Exit.OK

@@ -7,6 +7,7 @@ and imports nothing heavy; cleaner and smudger bring NumPy when they are first a
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +24,7 @@ from git_theta.store import Catalogue, Store
 if TYPE_CHECKING:
     from git_theta.filters.clean import Cleaner
     from git_theta.filters.smudge import Smudger
+    from git_theta.lfs import Supply
     from git_theta.model import Manifest
     from git_theta.tensors import Reader
 
@@ -93,7 +95,18 @@ class Workspace:
         """Turns manifests into content, for Git to write."""
         from git_theta.filters.smudge import Smudger
 
-        return Smudger(self.store, self.catalogue, self.settings.threads, self.settings.smudge_limit, self.progress)
+        settings = self.settings
+        return Smudger(
+            self.store, self.catalogue, settings.threads, settings.smudge_limit, self.progress, self.supply.bring
+        )
+
+    @cached_property
+    def supply(self) -> Supply:
+        """Brings missing objects from the remote that plain git fetch would take."""
+        from git_theta.lfs import Supply
+
+        terminal = sys.stderr.fileno() if sys.stderr.isatty() else None
+        return Supply(self.repository, self.store, everywhere=False, terminal=terminal)
 
     def priors(self, path: str) -> Sequence[Manifest]:
         """The manifests of ``path`` in the index and in HEAD, where they are valid."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from git_theta.errors import ThetaError
 from git_theta.gitio.pktline import ContentReader, PacketReader, PacketWriter, ProtocolError, Readable
@@ -20,9 +20,23 @@ if TYPE_CHECKING:
 Clean = Callable[[str, ContentReader], bytes]
 Smudge = Callable[[Mapping[str, str], bytes], "Smudged"]
 """Gets the whole request: besides the path it says what the content is for, where Git knows."""
+Postpone = Callable[[Mapping[str, str], bytes], bool]
+"""Whether the content's objects have to come from elsewhere first, so that it should wait for the others."""
+Gather = Callable[[], None]
+"""Bring, in one batch, what all postponed content needs."""
 Complain = Callable[[str, Exception], None]
 
-CAPABILITIES = ("clean", "smudge")
+CAPABILITIES = ("clean", "smudge", "delay")
+
+
+class Service(NamedTuple):
+    """What a session does for Git; ``complain`` is told the path and the error of each request that fails."""
+
+    clean: Clean
+    smudge: Smudge
+    postpone: Postpone
+    gather: Gather
+    complain: Complain
 
 
 class Session:
@@ -30,6 +44,8 @@ class Session:
 
     def __init__(self, requests: Readable, answers: BinaryIO) -> None:
         self._in, self._out = PacketReader(requests), PacketWriter(answers)
+        self._postponed: dict[str, bytes] = {}
+        self._gathered: list[str] = []
 
     def handshake(self) -> None:
         """Agree on version 2 and on what Git offers and we can; raises :class:`ProtocolError`."""
@@ -43,28 +59,47 @@ class Session:
         offered = self._in.lines()
         self._out.lines([f"capability={name}" for name in CAPABILITIES if f"capability={name}" in offered])
 
-    def serve(self, clean: Clean, smudge: Smudge, complain: Complain) -> None:
-        """Answer every request, until Git goes. ``complain`` is told the path and the error of each that fails."""
+    def serve(self, service: Service) -> None:
+        """Answer every request, until Git goes."""
         with contextlib.suppress(EOFError, BrokenPipeError):
             while True:
-                request, content = self._in.pairs(), self._in.content()
+                request = self._in.pairs()
+                if request.get("command") == "list_available_blobs":
+                    self._list(service)
+                    continue
+                content = self._in.content()
                 try:
-                    self._answer(request, content, clean, smudge)
+                    self._answer(request, content, service)
                 except BrokenPipeError:
                     return
                 except (ThetaError, OSError, MemoryError) as error:
-                    complain(request.get("pathname", ""), error)
+                    service.complain(request.get("pathname", ""), error)
                     content.drain()
                     self._out.lines(["status=error"])
 
-    def _answer(self, request: Mapping[str, str], content: ContentReader, clean: Clean, smudge: Smudge) -> None:
+    def _answer(self, request: Mapping[str, str], content: ContentReader, service: Service) -> None:
         command, path = request.get("command", ""), request.get("pathname", "")
         if command == "clean":
-            self._send_bytes(clean(path, content))
+            self._send_bytes(service.clean(path, content))
         elif command == "smudge":
-            self._send_parts(smudge(request, _all(content)), path)
+            # Git asks again for what was postponed, with the path and without the content.
+            text = _all(content) or self._postponed.pop(path, b"")
+            if request.get("can-delay") == "1" and service.postpone(request, text):
+                self._postponed[path] = text
+                self._gathered.append(path)
+                self._out.lines(["status=delayed"])
+            else:
+                self._send_parts(service.smudge(request, text), path)
         else:
             raise ProtocolError(f"Git asked for {command!r}, which was not agreed on")
+
+    def _list(self, service: Service) -> None:
+        """Name all postponed paths, once everything they need was sought; an empty list says that was all."""
+        paths, self._gathered = self._gathered, []
+        if paths:
+            service.gather()
+        self._out.lines([f"pathname={path}" for path in paths])
+        self._out.lines(["status=success"])
 
     def _send_bytes(self, data: bytes) -> None:
         self._out.lines(["status=success"])

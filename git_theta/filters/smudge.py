@@ -9,12 +9,12 @@ through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from git_theta.errors import ThetaError
 from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion, looks_like_manifest, parse
-from git_theta.model import Digest, Manifest, Slot
+from git_theta.model import Digest, Manifest, Oid, Slot, StoredObject
 from git_theta.store import Catalogue, Store
 from git_theta.tensors import DamagedValue, Reader
 
@@ -42,8 +42,15 @@ class StoreFailed(ThetaError):
         super().__init__(f"{place}: {error.strerror or error}", hint="mend that, then git theta checkout")
 
 
+Bring = Callable[[Sequence[StoredObject]], Mapping[Oid, str]]
+"""Get objects from elsewhere into the store; returns why for each that did not come."""
+
+
 class Smudger:
-    """Turns manifests into checkpoints. ``limit`` is the largest file handed to Git, in bytes."""
+    """Turns manifests into checkpoints.
+
+    ``limit`` is the largest file handed to Git, in bytes. ``bring`` is asked for objects that are not here.
+    """
 
     def __init__(
         self,
@@ -52,10 +59,11 @@ class Smudger:
         threads: int,
         limit: int,
         progress: Callable[[int], None] | None = None,
+        bring: Bring | None = None,
     ) -> None:
         self._store, self._catalogue = store, catalogue
         self._reader = Reader(store, threads)
-        self._limit = limit
+        self._limit, self._bring = limit, bring
         self._progress = progress
 
     def smudge(self, text: bytes) -> Smudged:
@@ -90,7 +98,7 @@ class Smudger:
 
     def _content(self, text: bytes, manifest: Manifest) -> Smudged:
         try:
-            self._present(manifest)
+            self.present(manifest)
             if manifest.size <= WHOLE_IN_MEMORY:
                 return Smudged(iter([memoryview(b"".join(bytes(part) for part in self.stream(manifest)))]))
             places = set(_places(manifest))
@@ -103,17 +111,32 @@ class Smudger:
             return _as_is(text, StoreFailed(error))
         return Smudged(self.stream(manifest))
 
-    def _present(self, manifest: Manifest) -> None:
-        """Raise :class:`DamagedValue` for the first group whose object is not here, whole."""
-        absent = {stored.oid for stored in manifest.objects if not self._store.has(stored.oid, stored.size)}
-        if not absent:
-            return
-        for name, value in manifest.values():
-            gone = [slot.oid for slot in value.where if slot.oid in absent] if isinstance(value.where, tuple) else []
-            if gone:
-                found = self._store.stat(gone[0])
+    def absent(self, text: bytes) -> list[StoredObject]:
+        """The objects that the content ``text`` needs and that are not here; none when it is no manifest."""
+        if not looks_like_manifest(text[:65536]):
+            return []
+        try:
+            return self._absent(parse(text))
+        except (DamagedManifest, ManifestFromNewerVersion):
+            return []
+
+    def _absent(self, manifest: Manifest) -> list[StoredObject]:
+        return [stored for stored in manifest.objects if not self._store.has(stored.oid, stored.size)]
+
+    def present(self, manifest: Manifest) -> None:
+        """Make every object of ``manifest`` be here; raises :class:`DamagedValue` for the first group without."""
+        absent = self._absent(manifest)
+        reasons = self._bring(absent) if absent and self._bring else {}
+        gone = {stored.oid for stored in absent if not self._store.has(stored.oid, stored.size)}
+        for name, value in manifest.values() if gone else ():
+            oids = [slot.oid for slot in value.where if slot.oid in gone] if isinstance(value.where, tuple) else []
+            if oids:
+                found = self._store.stat(oids[0])
                 why = "it is not here" if found is None else f"it has {found.st_size:,} bytes, which is not its size"
-                raise DamagedValue(name, gone[:1], why)
+                raise DamagedValue(name, oids[:1], f"{why} ({reasons[oids[0]]})" if oids[0] in reasons else why)
+        if gone:
+            oid = min(gone)
+            raise DamagedValue("(base of another)", [oid], reasons.get(oid, "it is not here"))
 
     def _told(self, parts: Iterator[memoryview]) -> Iterator[memoryview]:
         for part in parts:

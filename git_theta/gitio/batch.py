@@ -88,6 +88,15 @@ class Blobs:
         data = self._process.read(int(header[2]) + 1)[:-1]
         return data if header[1] == b"blob" else None
 
+    def exists(self, name: str) -> bool:
+        """Whether Git knows an object of that name."""
+        self._process.ask(name.encode("utf-8", "surrogateescape") + b"\n")
+        header = self._process.until(b"\n").rsplit(b" ", 2)
+        known = len(header) == 3 and header[2].isdigit()
+        if known:
+            self._process.read(int(header[2]) + 1)
+        return known
+
     def close(self) -> None:
         """End the process behind it."""
         self._process.close()

@@ -150,7 +150,17 @@ SKIP_SMUDGE = Setting(
     "Leave manifests in the worktree instead of checkpoints; `git theta checkout` writes the checkpoints later.",
 )
 
-SETTINGS: tuple[Setting[Any], ...] = (STORAGE, SMUDGE_LIMIT, MISSING, THREADS, SKIP_SMUDGE)
+OBJECTS_REF = Setting(
+    "theta.objectsRef",
+    "true or false",
+    parse_bool,
+    lambda: True,
+    "GIT_THETA_OBJECTS_REF",
+    "After a push through Git LFS, keep a pointer for every object in refs/theta/objects on the remote, so that "
+    "the host's own clean-up sees them.",
+)
+
+SETTINGS: tuple[Setting[Any], ...] = (STORAGE, SMUDGE_LIMIT, MISSING, THREADS, SKIP_SMUDGE, OBJECTS_REF)
 """Every setting. Names are compared without regard to case, as Git does."""
 
 
@@ -180,6 +190,7 @@ class Settings:
     missing: str
     threads: int
     skip_smudge: bool
+    objects_ref: bool
     effective: tuple[Effective[Any], ...]
     unknown: tuple[Unknown, ...]
 
@@ -188,12 +199,13 @@ class Settings:
         return common_dir / self.storage
 
 
-def read_settings(environ: Mapping[str, str], cwd: Path | None = None) -> Settings:
+def read_settings(environ: Mapping[str, str], cwd: Path | None = None, *, elsewhere: bool = False) -> Settings:
     """The settings in force in ``cwd``, inside a repository or not; raises :class:`BadSetting`.
 
-    One Git process. An empty environment variable counts as absent.
+    One Git process. An empty environment variable counts as absent. ``elsewhere`` as for
+    :func:`~git_theta.gitio.process.ask_git`.
     """
-    configured, unknown = _configured(cwd)
+    configured, unknown = _configured(cwd, elsewhere)
     effective: list[Effective[Any]] = []
 
     def value(setting: Setting[T]) -> T:
@@ -207,15 +219,24 @@ def read_settings(environ: Mapping[str, str], cwd: Path | None = None) -> Settin
         missing=value(MISSING),
         threads=value(THREADS),
         skip_smudge=value(SKIP_SMUDGE),
+        objects_ref=value(OBJECTS_REF),
         effective=tuple(effective),
         unknown=unknown,
     )
 
 
-def _configured(cwd: Path | None) -> tuple[dict[str, tuple[str, str]], tuple[Unknown, ...]]:
+def _configured(cwd: Path | None, elsewhere: bool) -> tuple[dict[str, tuple[str, str]], tuple[Unknown, ...]]:
     """What Git's configuration says: lower-case name to (text, origin), and the keys that are no setting."""
     answer = ask_git(
-        "config", "--null", "--show-scope", "--show-origin", "--get-regexp", r"^theta\.", cwd=cwd, codes=(0, 1)
+        "config",
+        "--null",
+        "--show-scope",
+        "--show-origin",
+        "--get-regexp",
+        r"^theta\.",
+        cwd=cwd,
+        codes=(0, 1),
+        elsewhere=elsewhere,
     )
     words = answer.decode("utf-8", "surrogateescape").split("\0")
     known = {setting.name.lower() for setting in SETTINGS}

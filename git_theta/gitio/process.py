@@ -6,11 +6,30 @@ an error that carries what Git wrote to stderr, in Git's words.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
 from git_theta.errors import Exit, ThetaError
+
+_LOCAL = {
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+}
+_LOCAL_CONFIG = ("GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
 
 
 class GitFailed(ThetaError):
@@ -26,15 +45,24 @@ class GitNotFound(ThetaError):
 
 
 def ask_git(
-    *arguments: str | Path, cwd: Path | None = None, stdin: bytes = b"", codes: Collection[int] = (0,)
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    stdin: bytes = b"",
+    codes: Collection[int] = (0,),
+    elsewhere: bool = False,
 ) -> bytes:
     """Run ``git ARGUMENTS`` in ``cwd`` with ``stdin`` and return its stdout.
+
+    ``elsewhere`` says that ``cwd`` is another repository than ours: what Git's environment says of ours, in
+    filters and hooks, is not for it.
 
     Raises :class:`GitFailed` unless it exits with one of ``codes``, :class:`GitNotFound` without a git.
     """
     command = ["git", *map(str, arguments)]
     try:
-        done = subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, check=False)
+        done = subprocess.run(
+            command, cwd=cwd, input=stdin, capture_output=True, check=False, env=_neutral() if elsewhere else None
+        )
     except FileNotFoundError:
         if cwd is not None and not cwd.is_dir():
             raise
@@ -50,3 +78,10 @@ def _failure(command: list[str], code: int, stderr: str) -> GitFailed:
     verb = next((word for word in command[1:] if not word.startswith("-")), "")
     reason = first.removeprefix("fatal: ").removeprefix("error: ")
     return GitFailed(f"git {verb}: {reason}", hint="\n".join(rest) or None)
+
+
+def _neutral() -> dict[str, str]:
+    """The environment without what belongs to one repository (``git rev-parse --local-env-vars``)."""
+    return {
+        name: value for name, value in os.environ.items() if name not in _LOCAL and not name.startswith(_LOCAL_CONFIG)
+    }

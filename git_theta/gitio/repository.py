@@ -55,11 +55,14 @@ class Repository:
         return self.worktree or self.git_dir
 
 
-def find_repository(start: Path | None = None) -> Repository:
-    """The repository that ``start`` (default: the current folder) is in; raises :class:`NotARepository`."""
+def find_repository(start: Path | None = None, *, elsewhere: bool = False) -> Repository:
+    """The repository that ``start`` (default: the current folder) is in; raises :class:`NotARepository`.
+
+    ``elsewhere`` when it is another repository than the one this process was started for.
+    """
     try:
         # Without a worktree the last question fails with 128, after the others are answered.
-        answers = ask_git("rev-parse", *_QUESTIONS, cwd=start, codes=(0, 128))
+        answers = ask_git("rev-parse", *_QUESTIONS, cwd=start, codes=(0, 128), elsewhere=elsewhere)
     except GitFailed as error:
         raise NotARepository(str(error), hint=error.hint) from None
     found = _ANSWERS.fullmatch(answers)

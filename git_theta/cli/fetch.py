@@ -1,0 +1,63 @@
+"""``git theta fetch``: objects of commits from the remotes into the local store; no file of the worktree changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from git_theta.cli.output import emit_json, warn
+from git_theta.cli.receiving import objects_for
+from git_theta.cli.sending import terminal
+from git_theta.cli.text import human, plural
+from git_theta.cli.tracked import tracked
+from git_theta.cli.workspace import Workspace, open_workspace
+from git_theta.errors import Exit
+from git_theta.lfs import Supply, named_manifests
+from git_theta.model import Manifest, Oid, StoredObject
+
+
+@click.command("fetch")
+@click.argument("rev", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Objects of the whole history of all refs.")
+@click.option("--group", "groups", multiple=True, metavar="GLOB", help="Only parameter groups of these names.")
+@click.option("--remote", metavar="NAME", help="Ask only this remote.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(rev: tuple[str, ...], everything: bool, groups: tuple[str, ...], remote: str | None, as_json: bool) -> int:
+    """Download the objects of REV (default: HEAD and the index) that are not here.
+
+    Damaged objects that fsck moved away count as not here, so this repairs them. The files stay as they are;
+    git theta pull also completes them.
+
+    Example: git theta fetch main v1.0 --group 'encoder.layer.0.*'
+    """
+    workspace = open_workspace()
+    try:
+        wanted: dict[Oid, StoredObject] = {}
+        for manifest in _manifests(workspace, rev, everything):
+            wanted.update((stored.oid, stored) for stored in objects_for(manifest, groups))
+        absent = [stored for stored in wanted.values() if not workspace.store.has(stored.oid, stored.size)]
+        supply = Supply(workspace.repository, workspace.store, everywhere=True, terminal=terminal())
+        failures = supply.bring(absent, remote)
+    finally:
+        workspace.close()
+    came = [stored for stored in absent if stored.oid not in failures]
+    if as_json:
+        emit_json({"wanted": len(wanted), "fetched": sorted(stored.oid for stored in came), "failed": failures})
+    else:
+        size = sum(stored.size for stored in came)
+        click.echo(f"fetched {plural(len(came), 'object')} ({human(size)}); {len(wanted) - len(absent)} were here")
+        for oid, reason in list(failures.items())[:5]:
+            warn(f"object {oid} did not come: {reason}")
+        if len(failures) > 5:
+            warn(f"and {len(failures) - 5:,} more")
+    return Exit.MISSING if failures else Exit.OK
+
+
+def _manifests(workspace: Workspace, revisions: tuple[str, ...], everything: bool) -> Iterable[Manifest]:
+    if everything:
+        found = named_manifests(workspace.repository.root, workspace.blobs, ["--all", "--reflog"])
+        return [manifest for _, _, manifest in found]
+    places: tuple[str | None, ...] = revisions or (None, *(["HEAD"] if workspace.blobs.exists("HEAD") else []))
+    items = (item for place in places for item in tracked(workspace, (), place))
+    return [item.manifest for item in items if item.manifest]

@@ -1,0 +1,82 @@
+"""``git theta pull``: fetch what placeholders stand for, and complete them."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from git_theta.cli.checkout import Outcome, report, write_all
+from git_theta.cli.output import warn
+from git_theta.cli.receiving import objects_for
+from git_theta.cli.sending import terminal
+from git_theta.cli.text import plural, printable
+from git_theta.cli.tracked import State, Tracked, as_meant, state, tracked
+from git_theta.cli.workspace import Workspace, open_workspace
+from git_theta.errors import Exit
+from git_theta.lfs import Supply
+
+
+@click.command("pull")
+@click.argument("pathspec", nargs=-1)
+@click.option("--group", "groups", multiple=True, metavar="GLOB", help="Download only parameter groups of these names.")
+@click.option("--remote", metavar="NAME", help="Ask only this remote.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def command(pathspec: tuple[str, ...], groups: tuple[str, ...], remote: str | None, as_json: bool) -> int:
+    """Download the objects of tracked checkpoints in one batch, then write those that are placeholders or absent.
+
+    Completes a clone made offline, with GIT_THETA_SKIP_SMUDGE=1, or before git-theta was installed. With
+    --group only a part comes; a file is written once all of its groups are here.
+
+    Example: git theta pull 'models/*.safetensors'
+    """
+    workspace = open_workspace()
+    try:
+        items = [as_meant(workspace, item) for item in tracked(workspace, pathspec) if _open(workspace, item)]
+        absent = {
+            stored.oid: stored
+            for item in items
+            if item.manifest
+            for stored in objects_for(item.manifest, groups)
+            if not workspace.store.has(stored.oid, stored.size)
+        }
+        supply = Supply(workspace.repository, workspace.store, everywhere=True, terminal=terminal())
+        failures = supply.bring(absent.values(), remote)
+        whole = [item for item in items if _complete(workspace, item)]
+        outcomes = write_all(workspace, whole, force=False)
+        partial = [_partial(workspace, item) for item in items if item not in whole]
+    finally:
+        workspace.close()
+    if as_json:
+        rows = [{"path": o.path, "result": o.result, "reason": o.reason} for o in (*outcomes, *partial)]
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        report(outcomes, whole, named=False)
+        for outcome in partial:
+            click.echo(f"{printable(outcome.path)}: {outcome.reason}")
+        for reason in dict.fromkeys(failures.values()):
+            warn(f"{plural(sum(r == reason for r in failures.values()), 'object')} did not come: {reason}")
+    if failures:
+        return Exit.MISSING
+    return max((outcome.exit_code for outcome in outcomes), default=Exit.OK)
+
+
+def _open(workspace: Workspace, item: Tracked) -> bool:
+    """Whether the worktree lacks this checkpoint."""
+    return item.manifest is not None and state(workspace, item) in (State.PLACEHOLDER, State.ABSENT)
+
+
+def _complete(workspace: Workspace, item: Tracked) -> bool:
+    return item.manifest is not None and all(workspace.store.has(o.oid, o.size) for o in item.manifest.objects)
+
+
+def _partial(workspace: Workspace, item: Tracked) -> Outcome:
+    """How much of a checkpoint is here."""
+    entries = item.manifest.entries if item.manifest else ()
+    table = {o.oid: o.size for o in item.manifest.objects} if item.manifest else {}
+    here = sum(
+        all(workspace.store.has(slot.oid, table[slot.oid]) for slot in entry.where)
+        for entry in entries
+        if isinstance(entry.where, tuple)
+    ) + sum(not isinstance(entry.where, tuple) for entry in entries)
+    return Outcome(item.path, "placeholder", f"{here:,} of {plural(len(entries), 'group')} here, still a placeholder")

@@ -1,0 +1,94 @@
+"""Git's remotes: names and addresses enter, the address Git would use leaves, and whether it is a folder here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from git_theta.gitio.process import GitFailed, ask_git
+
+
+def remote_names(root: Path) -> list[str]:
+    """Every configured remote, in Git's order."""
+    return os.fsdecode(ask_git("remote", cwd=root)).splitlines()
+
+
+def remote_url(root: Path, remote: str, *, push: bool = False) -> str:
+    """The address behind a remote's name, or behind an address, after ``url.*.insteadOf``."""
+    if remote in remote_names(root):
+        options = ["--push"] if push else []
+        return os.fsdecode(ask_git("remote", "get-url", *options, remote, cwd=root)).splitlines()[0]
+    return os.fsdecode(ask_git("ls-remote", "--get-url", remote, cwd=root)).removesuffix("\n")
+
+
+def default_remote(root: Path) -> str | None:
+    """The remote that plain fetch takes: the branch's, ``checkout.defaultRemote``, origin, or the only one."""
+    names = remote_names(root)
+    candidates = [_branch_remote(root), _value(root, "checkout.defaultRemote"), "origin"]
+    chosen = [name for name in candidates if name in names]
+    if chosen:
+        return chosen[0]
+    return names[0] if len(names) == 1 else None
+
+
+def local_folder(root: Path, url: str) -> Path | None:
+    """The folder an address names on this machine, or None for one that is elsewhere (gitprotocol: GIT URLS)."""
+    if url.startswith("file://"):
+        return _existing(Path(unquote(urlsplit(url).path)))
+    if "://" in url or re.match(r"[A-Za-z0-9-]+::", url):
+        return None
+    path = Path(url).expanduser()
+    if re.match(r"[^/\\]+:", url) and not (os.name == "nt" and re.match(r"[A-Za-z]:[/\\]", url)):
+        return None  # host:path
+    return _existing(root / path)
+
+
+def _existing(path: Path) -> Path | None:
+    candidates = (path, Path(f"{path}.git"))
+    return next((candidate for candidate in candidates if candidate.is_dir()), None)
+
+
+def _branch_remote(root: Path) -> str | None:
+    try:
+        branch = os.fsdecode(ask_git("symbolic-ref", "--quiet", "--short", "HEAD", cwd=root)).strip()
+    except GitFailed:
+        return None
+    return _value(root, f"branch.{branch}.remote")
+
+
+def _value(root: Path, key: str) -> str | None:
+    answer = ask_git("config", "--get", key, cwd=root, codes=(0, 1))
+    return os.fsdecode(answer).removesuffix("\n") or None
+
+
+def lfs_url(root: Path, remote: str) -> str | None:
+    """The LFS server that configuration or a committed ``.lfsconfig`` names for a remote; None when none does."""
+    keys = (f"remote.{remote}.lfsurl", "lfs.url")
+    for place in ((), ("--file", str(root / ".lfsconfig")), ("--blob", "HEAD:.lfsconfig")):
+        for key in keys:
+            with contextlib.suppress(GitFailed):
+                answer = ask_git("config", *place, "--get", key, cwd=root, codes=(0, 1))
+                if answer:
+                    return os.fsdecode(answer).removesuffix("\n")
+    return None
+
+
+def borrowed_folders(common_dir: Path) -> list[Path]:
+    """Git folders of the repositories whose objects this one borrows (``clone --reference``, alternates)."""
+    found: list[Path] = []
+    pending = [common_dir]
+    while pending and len(found) < 20:
+        folder = pending.pop(0)
+        try:
+            lines = (folder / "objects" / "info" / "alternates").read_text("utf-8", "surrogateescape").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            borrowed = (folder / "objects" / line).resolve().parent
+            if line and not line.startswith("#") and borrowed not in (common_dir, *found):
+                found.append(borrowed)
+                pending.append(borrowed)
+    return found

@@ -1,0 +1,120 @@
+"""Git LFS as a carrier: git-lfs itself moves objects between our store and a server, with its own credentials.
+
+git-lfs is pointed at our store by ``lfs.storage``, whose layout is the same. Up: ``git lfs push --object-id``.
+Down: ``git lfs fetch`` of a commit that no ref knows, whose tree holds a pointer for each object. Both are one
+process and one batch for any number of objects. What always holds: an exit code other than 0 is an error, and
+what arrived is looked at in the store, not believed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from git_theta.errors import ThetaError
+from git_theta.gitio.process import ask_git
+from git_theta.lfs.ends import TransferFailed
+from git_theta.lfs.pointers import render_pointer
+from git_theta.model import Oid, StoredObject
+from git_theta.store import Store
+
+IDENTITY = ("-c", "user.name=git-theta", "-c", "user.email=git-theta@localhost")
+"""Who makes the commits that only machines read."""
+
+
+class GitLfsNotFound(ThetaError):
+    """git-lfs is needed for this remote and is not installed."""
+
+
+class GitLfsEnd:
+    """A remote that git-lfs talks to, from the repository at ``root``.
+
+    ``url`` is given when the remote has no name in the configuration. ``terminal`` is a descriptor on which
+    git-lfs draws its own progress; without one its words are kept for the error.
+    """
+
+    def __init__(self, name: str, root: Path, url: str | None = None, terminal: int | None = None) -> None:
+        self.name = url or name
+        self._root = root
+        self._remote = name
+        self._url = url
+        self._terminal = terminal
+
+    def send(self, store: Store, objects: Sequence[StoredObject]) -> None:
+        """Upload what the server lacks; the server is asked, so sending twice costs one question."""
+        if not objects:
+            return
+        names = "".join(f"{o.oid}\n" for o in objects).encode()
+        code, words = self._run(store, ["push", "--object-id", self._remote, "--stdin"], names)
+        if code:
+            raise TransferFailed(
+                f"git-lfs could not send objects to {self.name}: {words}", hint="nothing was pushed; repeat the push"
+            )
+
+    def receive(self, store: Store, objects: Sequence[StoredObject]) -> Mapping[Oid, str]:
+        """Download what is not here, in one batch; what was begun earlier is resumed."""
+        wanted = [o for o in objects if not store.has(o.oid, o.size)]
+        if not wanted:
+            return {}
+        # git-lfs takes a file of the right name for the object, whatever its size.
+        for damaged in (o.oid for o in wanted if store.stat(o.oid)):
+            store.quarantine(damaged)
+        code, words = self._run(store, ["fetch", self._remote, pointer_commit(self._root, wanted, store.tmp)], b"")
+        reason = words or (f"git-lfs exited with {code}" if code else f"{self.name} does not have it")
+        return {o.oid: reason for o in wanted if not store.has(o.oid, o.size)}
+
+    def lacks(self, objects: Sequence[StoredObject]) -> Mapping[Oid, str]:
+        """Ask the server, through git-lfs, which of ``objects`` it would send."""
+        from git_theta.lfs.probe import probe
+
+        return probe(self._root, self._remote, self._url, objects)
+
+    def _run(self, store: Store, arguments: Sequence[str], stdin: bytes) -> tuple[int, str]:
+        """Run git-lfs against this remote and our store; returns its exit code and last words."""
+        if shutil.which("git-lfs") is None:
+            raise GitLfsNotFound(
+                f"git-lfs is not installed, and objects travel to and from {self.name} with it; nothing was sent",
+                hint="Debian, Ubuntu: sudo apt-get install git-lfs\nmacOS: brew install git-lfs\n"
+                "others: https://git-lfs.com (a remote on a local path works without it)",
+            )
+        store.objects.mkdir(parents=True, exist_ok=True)
+        options = [f"lfs.storage={store.root}", "lfs.fetchinclude=", "lfs.fetchexclude=", "lfs.fetchrecentalways=false"]
+        if self._url:
+            options.append(f"remote.{self._remote}.url={self._url}")
+        command = ["git", *(word for option in options for word in ("-c", option)), "lfs", *arguments]
+        output = subprocess.PIPE if self._terminal is None else self._terminal
+        done = subprocess.run(command, cwd=self._root, input=stdin, stdout=output, stderr=output, check=False)
+        said = ((done.stdout or b"") + b"\n" + (done.stderr or b"")).decode("utf-8", "replace")
+        return done.returncode, _last_words(said)
+
+
+def pointer_commit(root: Path, objects: Sequence[StoredObject], scratch: Path) -> str:
+    """A commit no ref knows, with a pointer for each object; Git's own garbage collection takes it later."""
+    blobs = write_pointers(root, objects, scratch)
+    lines = (f"100644 blob {blob}\t{o.oid}\n" for blob, o in zip(blobs, objects, strict=True))
+    tree = ask_git("mktree", cwd=root, stdin="".join(lines).encode()).decode().strip()
+    return ask_git(*IDENTITY, "commit-tree", "-m", "objects to fetch", tree, cwd=root).decode().strip()
+
+
+def write_pointers(root: Path, objects: Sequence[StoredObject], scratch: Path) -> list[str]:
+    """Put a pointer blob for each object into Git; returns their ids in the same order."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="pointers-", dir=scratch) as folder:
+        paths = []
+        for stored in objects:
+            path = Path(folder) / stored.oid
+            path.write_bytes(render_pointer(stored))
+            paths.append(os.fsencode(path) + b"\n")
+        answer = ask_git("hash-object", "-w", "--no-filters", "--stdin-paths", cwd=root, stdin=b"".join(paths))
+    return answer.decode().split()
+
+
+def _last_words(said: str) -> str:
+    """The lines of git-lfs's output that say what went wrong, as one line."""
+    lines = [line.strip() for line in said.replace("\r", "\n").splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Uploading", "Downloading", "fetch:", "hint:"))]
+    return "; ".join(dict.fromkeys(telling[-3:]))

@@ -1,0 +1,92 @@
+"""``refs/theta/objects``: a ref on the remote whose tree holds a Git LFS pointer for every object of ours there.
+
+Hosts find LFS objects by scanning Git for pointer blobs (garbage collection, mirrors, push checks); manifests
+alone are invisible to them. What always holds: the tree only grows, whoever pushes at the same time, and a
+host that refuses the ref costs nothing but a warning.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from git_theta.errors import ThetaError
+from git_theta.gitio.process import GitFailed, ask_git
+from git_theta.lfs.git_lfs import IDENTITY, write_pointers
+from git_theta.model import StoredObject
+
+OBJECTS_REF = "refs/theta/objects"
+_ATTEMPTS = 5
+"""Two pushes at once make one of them go again; five in a row do not happen by chance."""
+_MESSAGE = "objects of git-theta: see docs/architecture.md"
+
+
+class RefRefused(ThetaError):
+    """The remote would not take the ref. The objects are there all the same."""
+
+
+def announce(root: Path, remote: str, objects: Iterable[StoredObject], scratch: Path) -> None:
+    """Add ``objects`` to the remote's ref; raises :class:`RefRefused`."""
+    wanted = {f"{o.oid[:2]}/{o.oid}": o for o in objects}
+    refused: GitFailed | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            before = _fetch(root, remote)
+            missing = {path: o for path, o in wanted.items() if path not in _paths(root, before)}
+            if not missing:
+                return
+            commit = _grow(root, before, missing, scratch)
+            lease = f"--force-with-lease={OBJECTS_REF}:{before or ''}"
+            ask_git("push", "--quiet", "--no-verify", lease, remote, f"{commit}:{OBJECTS_REF}", cwd=root)
+        except GitFailed as error:
+            refused = error
+            if "stale info" not in f"{error} {error.hint}" and "fetch first" not in f"{error} {error.hint}":
+                break
+        else:
+            return
+    raise RefRefused(
+        f"{remote} did not take {OBJECTS_REF} ({refused}); its own clean-up may not see our objects",
+        hint="to stop trying: git config theta.objectsRef false",
+    )
+
+
+def _fetch(root: Path, remote: str) -> str | None:
+    """The remote's commit, brought here; None when there is none yet."""
+    answer = ask_git("ls-remote", remote, OBJECTS_REF, cwd=root).decode().split()
+    if not answer:
+        return None
+    ask_git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote, answer[0], cwd=root)
+    return answer[0]
+
+
+def _paths(root: Path, commit: str | None) -> set[str]:
+    if commit is None:
+        return set()
+    return set(os.fsdecode(ask_git("ls-tree", "-r", "-z", "--name-only", commit, cwd=root)).split("\0")[:-1])
+
+
+def _grow(root: Path, before: str | None, missing: dict[str, StoredObject], scratch: Path) -> str:
+    """A commit on top of ``before`` with the missing pointers added; the index is not involved."""
+    blobs = write_pointers(root, list(missing.values()), scratch)
+    folders: dict[str, dict[str, str]] = {}
+    for path, blob in zip(missing, blobs, strict=True):
+        folder, name = path.split("/")
+        folders.setdefault(folder, {})[name] = f"100644 blob {blob}\t{name}"
+    top = _tree(root, before) if before else {}
+    for folder, added in folders.items():
+        held = _tree(root, f"{before}:{folder}") if folder in top else {}
+        top[folder] = f"040000 tree {_make_tree(root, {**held, **added})}\t{folder}"
+    parents = ("-p", before) if before else ()
+    tree = _make_tree(root, top)
+    return ask_git(*IDENTITY, "commit-tree", *parents, "-m", _MESSAGE, tree, cwd=root).decode().strip()
+
+
+def _tree(root: Path, name: str) -> dict[str, str]:
+    lines = os.fsdecode(ask_git("ls-tree", "-z", name, cwd=root)).split("\0")[:-1]
+    return {line.partition("\t")[2]: line for line in lines}
+
+
+def _make_tree(root: Path, entries: dict[str, str]) -> str:
+    text = "".join(f"{line}\n" for line in entries.values())
+    return ask_git("mktree", "--missing", cwd=root, stdin=os.fsencode(text)).decode().strip()

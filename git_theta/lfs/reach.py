@@ -1,0 +1,105 @@
+"""Which objects commits name: revisions enter, the manifests their trees hold and the objects of those leave."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from git_theta.errors import ThetaError
+from git_theta.gitio.batch import Blobs
+from git_theta.gitio.process import ask_git
+from git_theta.manifest import looks_like_manifest, parse
+from git_theta.model import Manifest, Oid, StoredObject
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An object that is needed, and one path whose manifest names it."""
+
+    stored: StoredObject
+    path: str
+
+
+_SMALLEST, _LARGEST = 200, 256 << 20
+"""Bytes a manifest can have."""
+_BOUNDARIES = 16
+"""Commits at the edge of a range that are looked at for what the other side has already."""
+
+
+def named_manifests(root: Path, blobs: Blobs, revisions: Sequence[str]) -> Iterator[tuple[str, str, Manifest]]:
+    """(path, blob, manifest) of every valid manifest reachable from ``revisions`` (``^REV`` and options exclude).
+
+    Blobs a partial clone does not have came from the remote and are passed over.
+    """
+    listed = _rev_list(root, revisions, "--objects", "--missing=print")
+    paths: dict[str, str] = {}
+    for line in os.fsdecode(listed).splitlines():
+        oid, _, path = line.partition(" ")
+        if path and not oid.startswith("?"):
+            paths.setdefault(oid, path)
+    yield from _manifests(blobs, ((path, oid) for oid, path in _of_right_size(root, paths)))
+
+
+def named_objects(root: Path, blobs: Blobs, revisions: Sequence[str]) -> dict[Oid, Need]:
+    """Every object named by a manifest reachable from ``revisions``."""
+    return needs((path, manifest) for path, _, manifest in named_manifests(root, blobs, revisions))
+
+
+def new_objects(root: Path, blobs: Blobs, include: Sequence[str], exclude: Sequence[str]) -> dict[Oid, Need]:
+    """The objects that ``include`` names and the commits at the edge of ``exclude`` do not.
+
+    What the edge's manifests name was needed there already, at the same path, so it is not sent again.
+    """
+    revisions = [*include, *exclude]
+    found: dict[Oid, Need] = {}
+    paths = set()
+    for path, _, manifest in named_manifests(root, blobs, revisions):
+        found.update(needs([(path, manifest)]))
+        paths.add(path)
+    if not found or not exclude:
+        return found
+    edge = _edge(root, revisions)
+    held = _manifests(blobs, ((path, f"{commit}:{path}") for commit in edge for path in paths))
+    there = needs((path, manifest) for path, _, manifest in held)
+    return {oid: need for oid, need in found.items() if oid not in there}
+
+
+def needs(manifests: Iterable[tuple[str, Manifest]]) -> dict[Oid, Need]:
+    """The objects of all ``manifests``, each once."""
+    return {stored.oid: Need(stored, path) for path, manifest in manifests for stored in manifest.objects}
+
+
+def _edge(root: Path, revisions: Sequence[str]) -> list[str]:
+    answer = _rev_list(root, revisions, "--boundary")
+    return [line[1:] for line in answer.decode().splitlines() if line.startswith("-")][:_BOUNDARIES]
+
+
+def _rev_list(root: Path, revisions: Sequence[str], *options: str) -> bytes:
+    """Options such as ``--all`` go onto the command line: before Git 2.42, stdin took revisions only."""
+    switches = [revision for revision in revisions if revision.startswith("-")]
+    lines = "".join(f"{revision}\n" for revision in revisions if not revision.startswith("-"))
+    return ask_git("rev-list", *options, *switches, "--stdin", cwd=root, stdin=lines.encode())
+
+
+def _of_right_size(root: Path, paths: dict[str, str]) -> list[tuple[str, str]]:
+    answer = ask_git(
+        "cat-file",
+        "--batch-check=%(objectname) %(objecttype) %(objectsize)",
+        cwd=root,
+        stdin="".join(f"{oid}\n" for oid in paths).encode(),
+    )
+    fields = (line.split(" ") for line in answer.decode().splitlines())
+    return [(f[0], paths[f[0]]) for f in fields if len(f) == 3 and f[1] == "blob" and _SMALLEST < int(f[2]) < _LARGEST]
+
+
+def _manifests(blobs: Blobs, named: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, Manifest]]:
+    for path, name in named:
+        text = blobs.get(name)
+        if text is None or not looks_like_manifest(text[:65536]):
+            continue
+        try:
+            yield path, name, parse(text)
+        except ThetaError:
+            continue

@@ -1,0 +1,60 @@
+"""Which end a remote is: a store on a path of this machine, or one that git-lfs talks to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from git_theta.gitio.config import read_settings
+from git_theta.gitio.remotes import borrowed_folders, default_remote, lfs_url, local_folder, remote_names, remote_url
+from git_theta.gitio.repository import Repository, find_repository
+from git_theta.lfs.ends import End, LocalEnd
+from git_theta.lfs.git_lfs import GitLfsEnd
+from git_theta.store import Store
+
+_NAMELESS = "git-theta-address"
+"""What a remote given as a bare address is called for git-lfs, which wants a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A remote by name or bare address, with the address Git would use."""
+
+    name: str
+    url: str
+    named: bool
+
+
+def find_remote(root: Path, remote: str, *, push: bool = False, url: str | None = None) -> Remote:
+    """The remote of that name or address; ``url`` is the address when Git has told it (pre-push)."""
+    named = remote in remote_names(root)
+    return Remote(remote, url or remote_url(root, remote, push=push), named)
+
+
+def end_of(repository: Repository, remote: Remote, terminal: int | None = None) -> End:
+    """How objects get to and from ``remote``: a folder has a store of its own, unless an LFS server is named for it."""
+    folder = local_folder(repository.root, remote.url)
+    if folder is not None and lfs_url(repository.root, remote.name) is None:
+        return LocalEnd(remote.name, store_of(find_repository(folder, elsewhere=True)))
+    if remote.named:
+        return GitLfsEnd(remote.name, repository.root, terminal=terminal)
+    return GitLfsEnd(_NAMELESS, repository.root, url=remote.url, terminal=terminal)
+
+
+def store_of(repository: Repository) -> Store:
+    """Another repository's store, as its own configuration places it."""
+    settings = read_settings({}, repository.root, elsewhere=True)
+    return Store(settings.store(repository.common_dir))
+
+
+def nearby_ends(repository: Repository) -> list[End]:
+    """The stores of repositories this one borrows Git objects from."""
+    folders = borrowed_folders(repository.common_dir)
+    return [LocalEnd(str(folder), Store(folder / "theta")) for folder in folders if (folder / "theta").is_dir()]
+
+
+def preferred_remotes(root: Path) -> list[str]:
+    """Every remote to ask for objects, the one plain fetch takes first."""
+    first = default_remote(root)
+    names = remote_names(root)
+    return names if first is None else [first, *(name for name in names if name != first)]
