@@ -11,6 +11,7 @@ from pathlib import Path
 
 from git_theta.cli.workspace import Workspace
 from git_theta.errors import ThetaError
+from git_theta.gitio.attributes import check_attributes
 from git_theta.gitio.process import ask_git
 from git_theta.manifest import looks_like_manifest, parse
 from git_theta.model import Manifest
@@ -87,7 +88,7 @@ def is_placeholder(path: Path) -> bool:
 
 def absolute(workspace: Workspace, path: str) -> Path:
     """A path from the worktree's root as an absolute one."""
-    return workspace.repository.root / os.fsdecode(path.encode("utf-8", "surrogateescape"))
+    return workspace.repository.root / path
 
 
 def _index(pathspecs: Sequence[str]) -> list[tuple[str, str, str, str]]:
@@ -113,11 +114,9 @@ def _tree(revision: str, pathspecs: Sequence[str]) -> list[tuple[str, str, str, 
 
 def filtered(workspace: Workspace, paths: Sequence[str]) -> set[str]:
     """Those of ``paths``, from the worktree's root, that have the filter=theta attribute."""
-    question = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
-    answer = ask_git("check-attr", "-z", "--stdin", "filter", cwd=workspace.repository.root, stdin=question)
-    fields = _records(answer)
-    return {path for path, value in zip(fields[0::3], fields[2::3], strict=True) if value == "theta"}
+    found = check_attributes(paths, ["filter"], workspace.repository.root)
+    return {path for path, values in found.items() if values["filter"] == "theta"}
 
 
 def _records(answer: bytes) -> list[str]:
-    return answer.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    return os.fsdecode(answer).split("\0")[:-1]
