@@ -229,7 +229,7 @@ class _StoredSource:
         while len(found) < length:
             value, offset = self._parts[part]
             at = start + len(found)
-            end = min(start + length, *self._starts[part + 1 : part + 2])
+            end = min([start + length, *self._starts[part + 1 : part + 2]])
             number, within = divmod(at - self._starts[part] + offset, CHUNK)
             found += self._chunk(value, number)[within : within + end - at]
             part += start + len(found) == end

@@ -301,8 +301,10 @@ class _Assembly:
     def _hash_long(self, slab: Slab, buffer: memoryview) -> None:
         """Go on hashing a value that is longer than a slab; such a value has its slabs to itself."""
         piece = slab.pieces[0]
+        if piece.value == SKELETON:
+            return
         entry = self._manifest.entries[piece.value]
-        if piece.value == SKELETON or piece.length == entry.length:
+        if piece.length == entry.length:
             return
         if piece.offset == 0:
             self._running = sha256()
