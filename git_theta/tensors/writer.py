@@ -8,15 +8,14 @@ half-written. Memory is a fixed number of slabs.
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Protocol
 
 from git_theta.codecs import CHUNK, encode
 from git_theta.errors import Exit, ThetaError
@@ -31,23 +30,13 @@ from git_theta.model import (
     Manifest,
     Oid,
     Skeleton,
-    Slot,
     StoredObject,
     Where,
 )
-from git_theta.store import Catalogue, Draft, SlotRecord, Store, render_index
-from git_theta.store.container import MAGIC
+from git_theta.store import Catalogue, Store
 from git_theta.tensors.flow import SKELETON, Buffers, Piece, Slab, file_slabs
+from git_theta.tensors.objects import Encoded, ObjectOutput, PendingValue
 from git_theta.tensors.reader import DamagedValue, Reader
-
-PACK_VALUE = 1 << 20
-"""Values up to this many bytes share objects..."""
-PACK_SIZE = 32 << 20
-"""...of about this many encoded bytes..."""
-PACK_COUNT = 1 << 13
-"""...and at most this many values, which keeps an object's index small enough to refuse a forged one early."""
-PART = 1 << 30
-"""A value longer than this is spread over several objects, because hosts limit the size of one."""
 
 
 class ContentChanged(ThetaError):
@@ -74,25 +63,6 @@ class WriteResult:
     manifest: Manifest
     length: int
     new_bytes: int
-
-
-@dataclass(slots=True)
-class _Value:
-    """One span, or the skeleton, on its way into the store."""
-
-    number: int
-    name: str
-    dtype: str
-    start: int
-    length: int
-    prior: Entry | None = None
-    hash: Any = None  # a running sha256; hashlib has no public type for it
-    trusting: bool = False
-    digest: Digest | None = None
-    where: Where | None = None
-    same_as: int | None = None
-    chunks: list[int] = field(default_factory=list)
-    drafts: list[Draft] = field(default_factory=list)
 
 
 class Writer:
@@ -125,9 +95,6 @@ class Writer:
             run.close()
 
 
-_Encoded = Sequence[bytes | bytearray | memoryview]
-
-
 class _Run:
     """The stages at work on one file."""
 
@@ -137,7 +104,7 @@ class _Run:
         by_name = {entry.name: entry for manifest in reversed(priors) for entry in manifest.entries}
         self._prior_places = _places(priors)
         self._values = [
-            _Value(
+            PendingValue(
                 i, span.groups[0].name, span.groups[0].dtype, span.start, span.length, by_name.get(span.groups[0].name)
             )
             for i, span in enumerate(layout.spans)
@@ -146,13 +113,13 @@ class _Run:
             if not value.length:  # no slab brings it
                 value.digest, value.where = EMPTY_DIGEST, Inline(b"")
         covered = sum(span.length for span in layout.spans)
-        self._skeleton = _Value(SKELETON, SKELETON_NAME, "opaque", 0, layout.size - covered)
+        self._skeleton = PendingValue(SKELETON, SKELETON_NAME, "opaque", 0, layout.size - covered)
         self._held = bytearray()  # skeleton bytes that do not make a chunk yet
         self._skeleton_buffers = Buffers(3)  # bounds the skeleton chunks that wait to be written
         self._first: dict[Digest, int] = {}  # digest to the first value in this file that has it
         self._buffers = Buffers(2 * writer._threads + 4)
         self._slabs: queue.SimpleQueue[tuple[Slab, memoryview] | None] = queue.SimpleQueue()
-        self._output = _Output(self._store)
+        self._output = ObjectOutput(self._store)
         self._workers = ThreadPoolExecutor(writer._threads)
         self._failure: BaseException | None = None
         self._decider = threading.Thread(target=self._decide, daemon=True)
@@ -232,7 +199,7 @@ class _Run:
         if first.value != SKELETON and first.length < self._values[first.value].length:
             self._long_piece(self._values[first.value], first, buffer)
             return
-        batch: list[tuple[_Value, memoryview]] = []
+        batch: list[tuple[PendingValue, memoryview]] = []
         for piece in slab.pieces:
             view = buffer[piece.start : piece.start + piece.length]
             if piece.value == SKELETON:
@@ -244,7 +211,7 @@ class _Run:
         else:
             self._buffers.give(buffer)
 
-    def _settle(self, value: _Value, digest: Digest, view: memoryview | None) -> bool:
+    def _settle(self, value: PendingValue, digest: Digest, view: memoryview | None) -> bool:
         """Give a value its digest, and its place when it needs none of its own."""
         value.digest = digest
         if view is not None and len(view) <= INLINE_LIMIT:
@@ -266,7 +233,7 @@ class _Run:
         candidates = [*named, *sorted(places, key=str)]
         return next((place for place in candidates if self._reader.lists(place, length, digest)), None)
 
-    def _long_piece(self, value: _Value, piece: Piece, buffer: memoryview) -> None:
+    def _long_piece(self, value: PendingValue, piece: Piece, buffer: memoryview) -> None:
         """One chunk of a value that is longer than a slab."""
         view = buffer[: piece.length]
         if piece.offset == 0:
@@ -281,7 +248,7 @@ class _Run:
         if piece.offset + piece.length == value.length:
             self._end_long(value)
 
-    def _looks_stored(self, value: _Value, view: memoryview) -> bool:
+    def _looks_stored(self, value: PendingValue, view: memoryview) -> bool:
         """Whether the value begins like its earlier version, so that hashing it will probably be enough.
 
         Training changes a group from its first bytes on, so the first chunk tells. When it misleads, the
@@ -297,7 +264,7 @@ class _Run:
         except DamagedValue:
             return False
 
-    def _end_long(self, value: _Value) -> None:
+    def _end_long(self, value: PendingValue) -> None:
         digest = Digest(value.hash.hexdigest())
         known = self._settle(value, digest, None)
         if value.trusting and not known:
@@ -305,7 +272,7 @@ class _Run:
         if not value.trusting or not known:
             self._output.end(value)
 
-    def _store_again(self, value: _Value) -> None:
+    def _store_again(self, value: PendingValue) -> None:
         """Encode a value that was only hashed, from a second reading that must have the same digest."""
         digest = sha256()
         # Buffers of its own: the usual ones may all be waiting, full, for this thread to go on.
@@ -364,7 +331,7 @@ class _Run:
         used = {slot.oid for place in places if isinstance(place, tuple) for slot in place}
         return Manifest(self._layout.format, self._layout.size, skeleton, tuple(entries), self._objects(used))
 
-    def _place(self, value: _Value) -> tuple[Digest, Where]:
+    def _place(self, value: PendingValue) -> tuple[Digest, Where]:
         origin = value
         if value.same_as is not None:
             origin = self._skeleton if value.same_as == SKELETON else self._values[value.same_as]
@@ -390,144 +357,10 @@ def _places(priors: Sequence[Manifest]) -> Mapping[Digest, list[Where]]:
     return found
 
 
-def _encode_batch(batch: list[tuple[_Value, memoryview]]) -> list[tuple[_Value, list[_Encoded]]]:
+def _encode_batch(batch: list[tuple[PendingValue, memoryview]]) -> list[tuple[PendingValue, list[Encoded]]]:
     """Each value's chunks: one, since what is longer does not share a slab."""
     return [(value, [encode(view, value.dtype)]) for value, view in batch]
 
 
-def _encode_one(view: memoryview | bytes, dtype: str) -> _Encoded:
+def _encode_one(view: memoryview | bytes, dtype: str) -> Encoded:
     return encode(view, dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """Something to write, the encoding it waits for, and what to do when the encoder's buffer is free again."""
-
-    take: Callable[[], None]
-    future: Future[Any] | None = None
-    release: Callable[[], None] | None = None
-
-    def let_go(self) -> None:
-        """Give back the buffer, once the worker too has let go of it."""
-        if self.future is not None:
-            # Not concurrent.futures.wait: it waits forever for what a pool's shutdown has cancelled.
-            with contextlib.suppress(CancelledError):
-                self.future.exception()
-        if self.release:
-            self.release()
-
-
-class _Output:
-    """Writes encoded chunks into objects, in order, on a thread of its own."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._queue: queue.SimpleQueue[_Step | None] = queue.SimpleQueue()
-        self._pack: Draft | None = None
-        self._packed: list[_Value] = []
-        self.failure: BaseException | None = None
-        self.new_bytes = 0
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def batch(self, future: Future[list[tuple[_Value, list[_Encoded]]]], release: Callable[[], None] | None) -> None:
-        """Small values, each a whole."""
-
-        def write() -> None:
-            for value, chunks in future.result():
-                if value.length <= PACK_VALUE:
-                    self._write_packed(value, chunks)
-                else:
-                    self._write_chunk(value, chunks[0])
-                    self._put_long(value)
-
-        self._queue.put(_Step(write, future, release))
-
-    def chunk(self, value: _Value, future: Future[_Encoded], release: Callable[[], None] | None) -> None:
-        """The next chunk of a long value."""
-        self._queue.put(_Step(lambda: self._write_chunk(value, future.result()), future, release))
-
-    def end(self, value: _Value) -> None:
-        """A long value is complete: name its objects, or drop them when it was stored already."""
-        self._queue.put(_Step(lambda: self._put_long(value)))
-
-    def finish(self) -> None:
-        """Write all that is waiting."""
-        self._queue.put(_Step(self._put_pack))
-        self._queue.put(None)
-        self._thread.join()
-
-    def close(self, values: Sequence[_Value]) -> None:
-        """Stop, and remove what has no name."""
-        self._queue.put(None)
-        self._thread.join()
-        for draft in [self._pack, *(draft for value in values for draft in value.drafts)]:
-            if draft is not None:
-                draft.discard()
-
-    def _run(self) -> None:
-        """Take every step in order. After a failure none is taken: a draft with a hole must never get a name."""
-        while (step := self._queue.get()) is not None:
-            try:
-                if self.failure is None:
-                    step.take()
-            except BaseException as error:  # noqa: BLE001 (handed to the caller's thread, which raises it)
-                self.failure = error
-            step.let_go()
-
-    def _write_packed(self, value: _Value, chunks: list[_Encoded]) -> None:
-        if self._pack is None:
-            self._pack = self._begin()
-        value.chunks = [self._pack.write(chunk) for chunk in chunks]
-        self._packed.append(value)
-        if self._pack.size >= PACK_SIZE or len(self._packed) == PACK_COUNT:
-            self._put_pack()
-
-    def _put_pack(self) -> None:
-        if self._pack is None:
-            return
-        draft, packed = self._pack, self._packed
-        oid = self._put(draft, [_slot(value, 0, value.length, value.chunks) for value in packed])
-        for index, value in enumerate(packed):
-            value.where = (Slot(oid, index),)
-        self._pack, self._packed = None, []
-
-    def _write_chunk(self, value: _Value, chunk: _Encoded) -> None:
-        if len(value.chunks) % (PART // CHUNK) == 0:
-            value.drafts.append(self._begin())
-        value.chunks.append(value.drafts[-1].write(chunk))
-
-    def _put_long(self, value: _Value) -> None:
-        """The digest is known only now, so the parts of a long value wait for their index until its end."""
-        if value.where is not None or value.same_as is not None:
-            value.chunks = []
-            for draft in value.drafts:
-                draft.discard()
-            return
-        slots = []
-        for part, draft in enumerate(value.drafts):
-            chunks = value.chunks[part * (PART // CHUNK) : (part + 1) * (PART // CHUNK)]
-            start = part * PART
-            oid = self._put(draft, [_slot(value, start, min(PART, value.length - start), chunks)])
-            slots.append(Slot(oid, 0))
-        value.where = tuple(slots)
-
-    def _begin(self) -> Draft:
-        draft = self._store.draft()
-        try:
-            draft.write([MAGIC])
-        except BaseException:
-            draft.discard()
-            raise
-        return draft
-
-    def _put(self, draft: Draft, slots: list[SlotRecord]) -> Oid:
-        draft.write([render_index(slots)])
-        self.new_bytes += draft.size
-        return draft.put()
-
-
-def _slot(value: _Value, offset: int, length: int, chunks: list[int]) -> SlotRecord:
-    if value.digest is None:
-        raise AssertionError(f"group {value.name!r} is written before it was hashed")
-    return SlotRecord("dense", value.dtype, value.digest, offset, length, tuple(chunks))

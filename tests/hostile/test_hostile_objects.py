@@ -19,7 +19,7 @@ from git_theta.model import Entry, Group, Manifest, Oid, Skeleton, Slot
 from git_theta.store import DamagedObject, SlotRecord, read_index, render_index
 from git_theta.store.container import INDEX_LIMIT, MAGIC, TRAILER
 from git_theta.tensors import DamagedValue, Reader
-from git_theta.tensors.writer import PACK_COUNT
+from git_theta.tensors.objects import PACK_COUNT
 from tests.unit.manifest.samples import digest, inline
 from tests.unit.tensors.bench import Bench, File, file, noise, workbench
 

@@ -15,7 +15,8 @@ import pytest
 
 from git_theta.codecs import CHUNK
 from git_theta.model import Group, Layout, Span
-from git_theta.tensors import writer as writer_module
+from git_theta.tensors import objects as objects_module
+from git_theta.tensors.writer import ContentChanged
 from tests.unit.tensors.bench import Bench, Content, file, noise, workbench
 
 pytestmark = pytest.mark.timeout(60)  # what hangs must not hang the suite
@@ -68,8 +69,8 @@ class TestFullDisk:
     def test_at_any_byte_surfaces_and_leaves_the_store_sound(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: int
     ) -> None:
-        monkeypatch.setattr(writer_module, "PACK_SIZE", 3000)
-        monkeypatch.setattr(writer_module, "PART", CHUNK)
+        monkeypatch.setattr(objects_module, "PACK_SIZE", 3000)
+        monkeypatch.setattr(objects_module, "PART", CHUNK)
         with workbench(tmp_path / "whole") as whole:
             expected = whole.write(MIXED).manifest
             total = sum(whole.objects().values())
@@ -166,7 +167,7 @@ class TestStore:
         assert all(bench.catalogue.places(entry.digest) for entry in first.entries)
         for oid in bench.objects():
             bench.store.path(oid).unlink()
-        with pytest.raises(writer_module.ContentChanged, match="was removed"):
+        with pytest.raises(ContentChanged, match="was removed"):
             bench.write(MIXED, [first])
         with workbench(bench.store.root) as next_process:
             assert next_process.read(next_process.write(MIXED, [first]).manifest) == MIXED.data

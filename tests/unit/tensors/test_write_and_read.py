@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from git_theta.codecs import CHUNK
 from git_theta.manifest import INLINE_LIMIT, render
 from git_theta.model import EMPTY_DIGEST, Group, Inline, Layout, Span, View
+from git_theta.tensors import objects as objects_module
 from git_theta.tensors import reader as reader_module
-from git_theta.tensors import writer as writer_module
-from git_theta.tensors.writer import PACK_VALUE
+from git_theta.tensors.objects import PACK_VALUE
 from tests.unit.tensors.bench import MIB, Bench, Content, File, file, noise, workbench
 
 
@@ -119,14 +119,14 @@ class TestPlacement:
         assert [entry.where[0].index for entry in manifest.entries if isinstance(entry.where, tuple)] == list(range(50))
 
     def test_a_full_pack_makes_room_for_the_next(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(writer_module, "PACK_SIZE", 10_000)
+        monkeypatch.setattr(objects_module, "PACK_SIZE", 10_000)
         written = file(*((f"w{i}", noise(3000, i)) for i in range(10)))
         manifest = bench.write(written).manifest
         assert len(bench.objects()) == 3
         assert bench.read(manifest) == written.data
 
     def test_a_pack_holds_a_limited_number_of_values(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(writer_module, "PACK_COUNT", 4)
+        monkeypatch.setattr(objects_module, "PACK_COUNT", 4)
         written = file(*((f"w{i}", noise(60, i)) for i in range(10)))
         manifest = bench.write(written).manifest
         assert len(bench.objects()) == 3
@@ -140,7 +140,7 @@ class TestPlacement:
     def test_a_huge_value_is_spread_over_objects(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch, length: int
     ) -> None:
-        monkeypatch.setattr(writer_module, "PART", 2 * CHUNK)
+        monkeypatch.setattr(objects_module, "PART", 2 * CHUNK)
         written = file(b"head", ("w", noise(length)), b"tail")
         manifest = bench.write(written).manifest
         parts = -(-length // (2 * CHUNK))
