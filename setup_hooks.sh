@@ -135,6 +135,9 @@ set_up() {
         fail "$bin/git-theta exists and is no link: move it away, then run this again"
     fi
     ln -sf "$data/venv/bin/git-theta" "$bin/git-theta"
+    # man looks beside the folders on PATH, so this makes `git theta --help` work.
+    mkdir -p "$HOME/.local/share/man/man1"
+    ln -sf "$data/venv/share/man/man1/git-theta.1" "$HOME/.local/share/man/man1/git-theta.1"
     "$bin/git-theta" install --global
     case ":$PATH:" in
     *":$bin:"*) say "ready: git theta track '*.safetensors'" ;;
