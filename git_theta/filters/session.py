@@ -96,8 +96,11 @@ class Session:
     def _list(self, service: Service) -> None:
         """Name all postponed paths, once everything they need was sought; an empty list says that was all."""
         paths, self._gathered = self._gathered, []
-        if paths:
-            service.gather()
+        try:
+            if paths:
+                service.gather()
+        except (ThetaError, OSError, MemoryError) as error:  # each path then says for itself what it lacks
+            service.complain(", ".join(paths), error)
         self._out.lines([f"pathname={path}" for path in paths])
         self._out.lines(["status=success"])
 
