@@ -99,28 +99,38 @@ def _too_large_for_git(workspace: Workspace, items: list[Tracked]) -> list[Track
 
 def write_all(workspace: Workspace, items: list[Tracked], force: bool) -> list[Outcome]:
     """Write each of ``items`` whose file is a placeholder or absent (``force``: every one), and tell the index."""
-    wanted = [item for item in items if item.manifest and state(workspace, item) is not State.SPARSE]
-    total = sum(item.manifest.size for item in wanted if item.manifest)
-    outcomes = [
-        _damaged(item.path) for item in items if not item.manifest and state(workspace, item) is State.PLACEHOLDER
-    ]
+    due, outcomes = _sort_out(workspace, items, force)
+    _forget_status(workspace, [item for item, _ in due if item.blob])
     written = {}
-    with Progress("checkout", total) as progress:
+    with Progress("checkout", sum(manifest.size for _, manifest in due)) as progress:
         workspace.progress = progress.advance
-        for item in wanted:
-            if item.manifest is None or (state(workspace, item) is State.FILE and not force):
-                outcomes.append(Outcome(item.path, "kept"))
-                continue
+        for item, manifest in due:
             try:
-                status = write_file(workspace, item.manifest, absolute(workspace, item.path), item.executable)
+                status = write_file(workspace, manifest, absolute(workspace, item.path), item.executable)
             except (ThetaError, OSError) as error:
                 outcomes.append(_failed(item.path, error))
                 continue
             if item.blob:
-                written[os.fsencode(item.path.encode("utf-8", "surrogateescape"))] = Written(item.blob, status)
+                written[_bytes(item.path)] = Written(item.blob, status)
             outcomes.append(Outcome(item.path, "written"))
     _tell_index(workspace, written)
     return outcomes
+
+
+def _sort_out(
+    workspace: Workspace, items: list[Tracked], force: bool
+) -> tuple[list[tuple[Tracked, Manifest]], list[Outcome]]:
+    """What is to be written, and what became already of the rest."""
+    due, outcomes = [], []
+    for item in items:
+        here = state(workspace, item)
+        if item.manifest is None:
+            outcomes += [_damaged(item.path)] if here is State.PLACEHOLDER else []
+        elif here is State.FILE and not force:
+            outcomes.append(Outcome(item.path, "kept"))
+        elif here is not State.SPARSE:
+            due.append((item, item.manifest))
+    return due, outcomes
 
 
 def _damaged(path: str) -> Outcome:
@@ -174,18 +184,44 @@ def _age(name: str) -> None:
     os.utime(name, ns=(moment, moment))
 
 
+def _forget_status(workspace: Workspace, items: list[Tracked]) -> None:
+    """Make the index believe nothing about files that will be written, so that a crash leaves no false belief.
+
+    Git takes a file of another size than the index remembers for changed without reading it, and a placeholder's
+    size would stay there.
+    """
+    left = _remember(workspace, {_bytes(item.path): Written(item.blob, None) for item in items})
+    lines = [
+        b"%s %s\t%s\0" % (b"100755" if item.executable else b"100644", item.blob.encode(), _bytes(item.path))
+        for item in items
+        if _bytes(item.path) in left
+    ]
+    if lines:
+        ask_git("update-index", "-z", "--index-info", cwd=workspace.repository.root, stdin=b"".join(lines))
+
+
 def _tell_index(workspace: Workspace, written: dict[bytes, Written]) -> None:
-    if not written:
-        return
-    answer = ask_git("rev-parse", "--path-format=absolute", "--git-path", "index", cwd=workspace.repository.root)
-    done = remember(Path(os.fsdecode(answer[:-1])), written)
-    left = [path for path in written if path not in done]
+    """Give the index the new status of files."""
+    left = _remember(workspace, written)
     if left:
         names = b"".join(path + b"\0" for path in left)
         # Exit code 1 says that a path still differs, which is for git status to show.
         ask_git(
             "update-index", "-q", "--refresh", "-z", "--stdin", cwd=workspace.repository.root, stdin=names, codes=(0, 1)
         )
+
+
+def _remember(workspace: Workspace, files: dict[bytes, Written]) -> set[bytes]:
+    """Put the files' status into the index; returns the paths that are left to Git."""
+    if not files:
+        return set()
+    answer = ask_git("rev-parse", "--path-format=absolute", "--git-path", "index", cwd=workspace.repository.root)
+    return files.keys() - remember(Path(os.fsdecode(answer[:-1])), files)
+
+
+def _bytes(path: str) -> bytes:
+    """A path as Git's index has it."""
+    return path.encode("utf-8", "surrogateescape")
 
 
 def report(outcomes: list[Outcome], items: list[Tracked], named: bool) -> None:

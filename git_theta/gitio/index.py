@@ -25,10 +25,13 @@ _LOW = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A file that was written: its blob id, and its status afterwards."""
+    """A file that was written: its blob id, and its status afterwards.
+
+    None is for a file about to be written: whatever becomes of it, Git will read it to know.
+    """
 
     blob: str
-    status: os.stat_result
+    status: os.stat_result | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,12 @@ def _offset(data: bytearray, at: int) -> tuple[int, int]:
     return value, at + 1
 
 
-def _put(data: bytearray, start: int, status: os.stat_result) -> None:
+def _put(data: bytearray, start: int, status: os.stat_result | None) -> None:
+    if status is None:
+        # Git believes a size of zero of no file, and compares content instead.
+        _STATUS.pack_into(data, start, *[0] * 6)
+        _OWNER.pack_into(data, start + 28, 0, 0, 0)
+        return
     size = status.st_size & _LOW
     if status.st_size and not size:
         size = 0x80000000  # as Git 2.43 and later tell a file of 4 GiB from an empty one

@@ -85,7 +85,8 @@ def intrude(repo: GitRepo, after: str, action: str) -> None:
     the process ids in $FILTER and $GIT, and runs once per filter process.
     """
     words = [sys.executable, str(_INTRUDER), after, action, "git-theta", "filter-process"]
-    repo.git("config", "filter.theta.process", shlex.join(words))
+    # With exec the shell that Git starts becomes the intruder, whose parent then is Git itself.
+    repo.git("config", "filter.theta.process", f"exec {shlex.join(words)}")
 
 
 def leave_alone(repo: GitRepo) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.support import MODEL, checkpoint, objects, restored, status, track_checkpoints
+from tests.e2e.support import MODEL, checkpoint, is_manifest, objects, restored, status, track_checkpoints
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,3 +264,19 @@ def test_shallow_and_partial_clones_need_objects_and_no_history(repo: GitRepo, o
     bring_objects(repo, clone)
     assert restored(clone) == SECOND
     assert status(clone) == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("core.splitIndex", "true"), ("index.version", "4"), ("index.skipHash", "true")]
+)
+def test_theta_checkout_completes_placeholders_with_any_kind_of_index(repo: GitRepo, setting: str, value: str) -> None:
+    repo.git("config", setting, value)
+    repo.write(f"more/{MODEL}", SECOND).chmod(0o755)
+    repo.commit("second")
+    repo.run("git", "checkout", "--quiet", "HEAD~1", env={"GIT_THETA_SKIP_SMUDGE": "1"})
+    repo.run("git", "checkout", "--quiet", "main", env={"GIT_THETA_SKIP_SMUDGE": "1"})
+    assert is_manifest(repo.read(f"more/{MODEL}"))
+    repo.theta("checkout")
+    assert repo.read(f"more/{MODEL}") == SECOND
+    assert repo.git("status", "--porcelain") == ""
+    assert repo.git("fsck", "--no-progress") == ""
