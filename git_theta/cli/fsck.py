@@ -104,8 +104,8 @@ def _manifests(workspace: Workspace) -> Iterator[tuple[str, bytes]]:
         fields, _, path = record.partition("\t")
         paths.setdefault(fields.split(" ")[1], path)
     for oid in _candidates(workspace, paths):
-        text = workspace.blobs.get(oid)
-        if text and looks_like_manifest(text[:65536]):
+        text = workspace.blobs.get(oid, looks_like_manifest)
+        if text:
             yield f"{printable(paths[oid])} (blob {oid[:12]})", text
 
 

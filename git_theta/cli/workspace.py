@@ -117,8 +117,8 @@ class Workspace:
         """The manifest in a blob named as Git names it; None when there is none or it is not one."""
         from git_theta.manifest import looks_like_manifest, parse
 
-        text = self.blobs.get(blob)
-        if text is None or not looks_like_manifest(text[:65536]):
+        text = self.blobs.get(blob, looks_like_manifest)
+        if text is None:
             return None
         try:
             return parse(text)

@@ -96,8 +96,8 @@ def _of_right_size(root: Path, paths: dict[str, str]) -> list[tuple[str, str]]:
 
 def _manifests(blobs: Blobs, named: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, Manifest]]:
     for path, name in named:
-        text = blobs.get(name)
-        if text is None or not looks_like_manifest(text[:65536]):
+        text = blobs.get(name, looks_like_manifest)
+        if text is None:
             continue
         try:
             yield path, name, parse(text)
