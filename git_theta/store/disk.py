@@ -109,9 +109,14 @@ class Draft:
             self.size += memoryview(buffer).nbytes
         return self.size - before
 
+    @property
+    def digest(self) -> Oid:
+        """The name the object would get now."""
+        return Oid(self._hash.hexdigest())
+
     def put(self) -> Oid:
         """Give the object its name. One that is there already is replaced: this one is known to be whole."""
-        oid = Oid(self._hash.hexdigest())
+        oid = self.digest
         if hasattr(os, "fchmod"):
             os.fchmod(self._fd, 0o444)
         self._close()
