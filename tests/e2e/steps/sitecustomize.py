@@ -23,8 +23,8 @@ class Countdown:
         self._left, self._signal = left, number
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        opens = event == "open" and arguments[2] & WRITING and not str(arguments[0]).endswith(".pyc")
-        if event in STEPS or opens:
+        opens = event == "open" and arguments[2] & WRITING and str(arguments[0]).startswith(os.sep)
+        if (event in STEPS or opens) and arguments[0] != os.devnull:
             self._left -= 1
             if self._left == 0:
                 os.kill(os.getpid(), self._signal)
