@@ -100,7 +100,7 @@ class Smudger:
         try:
             self.present(manifest)
             if manifest.size <= WHOLE_IN_MEMORY:
-                return Smudged(iter([self._whole(manifest)]))
+                return Smudged(iter([memoryview(b"".join(bytes(part) for part in self.stream(manifest)))]))
             places = set(_places(manifest))
             if self._catalogue.verified(places) != places:
                 for _ in self.stream(manifest):
@@ -110,14 +110,6 @@ class Smudger:
         except OSError as error:
             return _as_is(text, StoreFailed(error))
         return Smudged(self.stream(manifest))
-
-    def _whole(self, manifest: Manifest) -> memoryview:
-        """The file in memory, once: joining its parts would hold it twice."""
-        whole, at = memoryview(bytearray(manifest.size)), 0
-        for part in self.stream(manifest):
-            whole[at : at + len(part)] = part
-            at += len(part)
-        return whole
 
     def absent(self, text: bytes) -> list[StoredObject]:
         """The objects that the content ``text`` needs and that are not here; none when it is no manifest."""
