@@ -109,8 +109,8 @@ class Box:
 
 
 def _environment(system: System, home: Path) -> dict[str, str]:
-    """The caller's environment without its Git settings, at home in ``home``."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    """The caller's environment without settings of Git and Python, at home in ``home``."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "PYTHON"))}
     path = kept.get("PATH", os.defpath)
     who = {f"GIT_{role}_{what}": "benchmark" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     return {
