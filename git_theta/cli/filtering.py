@@ -37,12 +37,13 @@ def clean(workspace: Workspace, path: str, content: Content) -> bytes:
 def smudge(workspace: Workspace, path: str, text: bytes) -> Smudged:
     """What Git is to write at ``path`` for the content ``text``."""
     from git_theta.filters.smudge import TooLarge
+    from git_theta.tensors import DamagedValue
 
     if workspace.settings.skip_smudge:
         return as_is(text)
     smudged = workspace.smudger.smudge(text)
     if smudged.problem:
-        if workspace.settings.missing == "fail":
+        if workspace.settings.missing == "fail" and isinstance(smudged.problem, DamagedValue):
             raise smudged.problem
         if isinstance(smudged.problem, TooLarge):
             (workspace.repository.git_dir / PENDING).touch()

@@ -239,7 +239,8 @@ class _Assembly:
         self._reader, self._store = reader, reader.store
         self._manifest, self._skeleton = manifest, skeleton
         self._threads = threads
-        self._buffers = Buffers(2 * threads + 2)
+        self._ahead = threads + 2  # slabs decoded before they are asked for
+        self._buffers = Buffers(self._ahead + 2)
         self._running = sha256()  # of the value that spans several slabs and is passing now
         self._current: tuple[int, list[_Stored | bytes]] = (SKELETON, [])
 
@@ -251,10 +252,10 @@ class _Assembly:
         workers = ThreadPoolExecutor(self._threads)
         hasher = ThreadPoolExecutor(1)
         try:
-            for slab in chain(slabs, [None] * (2 * self._threads + 1)):
+            for slab in chain(slabs, [None] * (self._ahead + 1)):
                 if slab is not None:
                     ahead.append(self._start(workers, slab))
-                    if len(ahead) <= 2 * self._threads:
+                    if len(ahead) <= self._ahead:
                         continue
                 if not ahead:
                     break

@@ -30,6 +30,7 @@ from git_theta.model import (
     Manifest,
     Oid,
     Skeleton,
+    Slot,
     StoredObject,
     Where,
 )
@@ -116,8 +117,9 @@ class _Run:
         self._skeleton = PendingValue(SKELETON, SKELETON_NAME, "opaque", 0, layout.size - covered)
         self._held = bytearray()  # skeleton bytes that do not make a chunk yet
         self._skeleton_buffers = Buffers(3)  # bounds the skeleton chunks that wait to be written
+        self._used: set[Oid] = set()
         self._first: dict[Digest, int] = {}  # digest to the first value in this file that has it
-        self._buffers = Buffers(2 * writer._threads + 4)
+        self._buffers = Buffers(writer._threads + 6)
         self._slabs: queue.SimpleQueue[tuple[Slab, memoryview] | None] = queue.SimpleQueue()
         self._output = ObjectOutput(self._store)
         self._workers = ThreadPoolExecutor(writer._threads)
@@ -231,7 +233,13 @@ class _Run:
         places = self._catalogue.places(digest)
         named = [place for place in self._prior_places.get(digest, ()) if place in places]
         candidates = [*named, *sorted(places, key=str)]
-        return next((place for place in candidates if self._reader.lists(place, length, digest)), None)
+        return next((place for place in candidates if self._reader.lists(place, length, digest) and self._use(place)), None)
+
+    def _use(self, place: tuple[Slot, ...]) -> bool:
+        """Keep prune from the objects that the manifest is going to name; False when it was there first."""
+        new = {slot.oid for slot in place} - self._used
+        self._used |= {oid for oid in new if self._store.use(oid)}
+        return new <= self._used
 
     def _long_piece(self, value: PendingValue, piece: Piece, buffer: memoryview) -> None:
         """One chunk of a value that is longer than a slab."""
