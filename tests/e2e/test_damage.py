@@ -9,10 +9,11 @@ import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.e2e.conftest import GitRepo, make_repository
-from tests.e2e.support import MODEL, noise, object_path, restored, track_checkpoints
+from tests.e2e.support import MODEL, noise, object_path, objects, restored, track_checkpoints
 
 
 def model(seed: int) -> bytes:
@@ -227,3 +228,29 @@ def test_theta_missing_fail_makes_git_fail_and_names_the_object(pristine: GitRep
         check_message(done.stderr.decode(), oid)
         repo.git("reset", "--quiet", "--hard")
         assert repo.read(MODEL) == WHOLE
+
+
+def test_silent_damage_in_a_file_too_long_to_check_first_stops_git_once_and_then_leaves_a_placeholder(
+    repo: GitRepo,
+) -> None:
+    """Above 64 MB smudge believes what was verified here and checks while Git reads; Git then throws the bytes away."""
+    content = np.zeros((68 << 20) // 4, "<f4")
+    content[:: 1 << 20] = noise("long", 0, 17)
+    track_checkpoints(repo)
+    with open(repo.path / "long.npz", "wb") as file:
+        np.savez(file, long=content)
+    before = repo.read("long.npz")
+    repo.commit("long")
+    largest = max(objects(repo), key=lambda path: path.stat().st_size)
+    largest.chmod(0o644)
+    flipped_silently(largest)
+    (repo.path / "long.npz").unlink()
+    done = repo.run("git", "checkout", "--", "long.npz", code=128)
+    assert b"git-theta: long.npz: group 'long' " in done.stderr
+    assert not (repo.path / "long.npz").exists()
+    said = repo.run("git", "checkout", "--", "long.npz").stderr.decode()
+    assert "git-theta: long.npz: group 'long' " in said
+    assert repo.read("long.npz") == repo.run("git", "cat-file", "blob", "HEAD:long.npz").stdout
+    repo.write("long.npz", before)
+    repo.git("add", "--renormalize", "long.npz")
+    assert restored(repo, "long.npz") == before
