@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +19,9 @@ from typing import IO, cast
 
 from git_theta.errors import Exit, ThetaError
 from git_theta.model import Oid
+
+DAY = 86_400
+"""Seconds. A use is noted at most once a day, so prune must leave alone whatever is younger than two."""
 
 
 class MissingObject(ThetaError):
@@ -37,6 +41,7 @@ class Store:
         self.root = root
         self.objects = root / "objects"
         self.tmp = root / "tmp"
+        self.used = root / "used"
 
     def path(self, oid: Oid) -> Path:
         """Where the object is, or would be."""
@@ -44,15 +49,30 @@ class Store:
 
     def stat(self, oid: Oid) -> os.stat_result | None:
         """The object's file status, or None when it is not here."""
-        try:
-            return self.path(oid).stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        return _stat(self.path(oid))
 
     def has(self, oid: Oid, size: int) -> bool:
         """Whether the object is here and of its right size."""
         found = self.stat(oid)
         return found is not None and found.st_size == size
+
+    def use(self, oid: Oid) -> bool:
+        """Begin the object's age anew, because something is about to name it; False when it is not here.
+
+        The note is a file beside the objects: an object's own file may be a hard link that another store shares,
+        and its change time is what the catalogue trusts.
+        """
+        if self.youth(oid) < time.time() - DAY:
+            with contextlib.suppress(OSError):  # a store that cannot be written cannot be pruned either
+                self.used.mkdir(parents=True, exist_ok=True)
+                (self.used / oid).touch()
+        # Asked last: prune takes an object away first and looks for the note then.
+        return self.stat(oid) is not None
+
+    def youth(self, oid: Oid) -> float:
+        """When the object was stored or last used, in seconds since the epoch; 0 when neither is known."""
+        found = (self.stat(oid), _stat(self.used / oid))
+        return max((status.st_mtime for status in found if status), default=0)
 
     def open(self, oid: Oid) -> int:
         """A file descriptor to read the object from; raises :class:`MissingObject`."""
@@ -137,3 +157,10 @@ class Draft:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None

@@ -233,7 +233,9 @@ class _Run:
         places = self._catalogue.places(digest)
         named = [place for place in self._prior_places.get(digest, ()) if place in places]
         candidates = [*named, *sorted(places, key=str)]
-        return next((place for place in candidates if self._reader.lists(place, length, digest) and self._use(place)), None)
+        return next(
+            (place for place in candidates if self._reader.lists(place, length, digest) and self._use(place)), None
+        )
 
     def _use(self, place: tuple[Slot, ...]) -> bool:
         """Keep prune from the objects that the manifest is going to name; False when it was there first."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from git_theta.codecs import CHUNK
-from git_theta.model import Group, Layout, Span
+from git_theta.model import Group, Layout, Oid, Span
 from git_theta.tensors import objects as objects_module
 from git_theta.tensors.writer import ContentChanged
 from tests.unit.tensors.bench import Bench, Content, file, noise, workbench
@@ -160,13 +160,25 @@ class TestStore:
             bench.write(MIXED)
         assert bench.leftovers() == []
 
-    def test_an_object_that_goes_while_it_is_used_stops_the_write(self, bench: Bench) -> None:
-        """Prune in another process, after a long-running filter has looked at the object."""
+    def test_an_object_that_went_since_it_was_looked_at_is_stored_again(self, bench: Bench) -> None:
+        """Prune in another process, after a long-running filter has come to trust the object."""
         first = bench.write(MIXED).manifest
-        assert bench.read(first) == MIXED.data
         assert all(bench.catalogue.places(entry.digest) for entry in first.entries)
         for oid in bench.objects():
             bench.store.path(oid).unlink()
+        assert bench.read(bench.write(MIXED, [first]).manifest) == MIXED.data
+
+    def test_an_object_that_goes_while_it_is_used_stops_the_write(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Only a hand can do that: prune respects the use."""
+        first = bench.write(MIXED).manifest
+
+        def use_and_go(oid: Oid) -> bool:
+            bench.store.path(oid).unlink()
+            return True
+
+        monkeypatch.setattr(bench.store, "use", use_and_go)
         with pytest.raises(ContentChanged, match="was removed"):
             bench.write(MIXED, [first])
         with workbench(bench.store.root) as next_process:
@@ -177,7 +189,7 @@ MEMORY = """
 import sys
 from pathlib import Path
 from git_theta.manifest import parse, render
-from git_theta.model import Group, Layout, Span
+from git_theta.model import Group, Layout, Oid, Span
 from tests.unit.tensors.bench import Bench
 
 SIZE = 600 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,28 @@ CHANGES = {
     "the first byte of the second chunk": LARGE[:CHUNK] + bytes([LARGE[CHUNK] ^ 1]) + LARGE[CHUNK + 1 :],
     "everything after the first chunk": LARGE[:CHUNK] + noise(CHUNK + 77, 5),
 }
+
+
+class TestAge:
+    """Prune leaves young objects alone, so what is about to be named again must be young again."""
+
+    def test_reuse_begins_the_age_anew_and_keeps_the_trust(self, bench: Bench) -> None:
+        first = bench.write(WHOLE)
+        for oid in bench.objects():
+            os.utime(bench.store.path(oid), (1, 1))
+        bench.catalogue.record((v.digest, v.where) for _, v in first.manifest.values() if isinstance(v.where, tuple))
+        objects = bench.objects()
+        for _ in range(2):
+            with workbench(bench.store.root) as process:
+                assert process.write(WHOLE, [first.manifest], reread=never).manifest == first.manifest
+        assert bench.objects() == objects
+        assert all(bench.store.youth(oid) > time.time() - 60 for oid in objects)
+        assert all(bench.store.path(oid).stat().st_mtime == 1 for oid in objects)
+
+    def test_a_young_object_needs_no_note(self, bench: Bench) -> None:
+        first = bench.write(WHOLE).manifest
+        bench.write(WHOLE, [first], reread=never)
+        assert not bench.store.used.exists()
 
 
 class TestTrusting:
