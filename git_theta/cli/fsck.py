@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -14,12 +13,11 @@ from git_theta.cli.progress import Progress
 from git_theta.cli.text import plural, printable
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
-from git_theta.gitio.process import ask_git
-from git_theta.manifest import looks_like_manifest, parse
+from git_theta.lfs.reach import EVERYTHING, manifest_texts
+from git_theta.manifest import parse
 from git_theta.model import Digest, Entry, Oid, Skeleton, Where
 
 _BLOCK = 1 << 20
-_LARGEST_MANIFEST = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +68,9 @@ def _check(workspace: Workspace, dry_run: bool) -> Report:
     sizes: dict[Oid, int] = {}
     users: dict[Oid, list[str]] = {}
     values: dict[tuple[Digest, Where], tuple[str, str, Entry | Skeleton]] = {}
-    for name, text in _manifests(workspace):
+    for path, blob, text in manifest_texts(workspace.repository.root, workspace.blobs, EVERYTHING):
         report.manifests += 1
+        name = f"{printable(path)} (blob {blob[:12]})"
         try:
             manifest = parse(text)
         except ThetaError as error:
@@ -91,34 +90,6 @@ def _check(workspace: Workspace, dry_run: bool) -> Report:
             workspace.store.quarantine(oid)
             report.moved.append(oid)
     return report
-
-
-def _manifests(workspace: Workspace) -> Iterator[tuple[str, bytes]]:
-    """Each distinct manifest Git can reach, with a name for people: a path, and a blob id."""
-    root = workspace.repository.root
-    paths: dict[str, str] = {}
-    for line in ask_git("rev-list", "--objects", "--all", "--reflog", cwd=root).decode("utf-8", "replace").splitlines():
-        oid, _, path = line.partition(" ")
-        paths.setdefault(oid, path)
-    for record in ask_git("ls-files", "-s", "-z", cwd=root).decode("utf-8", "replace").split("\0")[:-1]:
-        fields, _, path = record.partition("\t")
-        paths.setdefault(fields.split(" ")[1], path)
-    for oid in _candidates(workspace, paths):
-        text = workspace.blobs.get(oid, looks_like_manifest)
-        if text:
-            yield f"{printable(paths[oid])} (blob {oid[:12]})", text
-
-
-def _candidates(workspace: Workspace, oids: Iterable[str]) -> list[str]:
-    """Blobs of a size a manifest can have."""
-    answer = ask_git(
-        "cat-file",
-        "--batch-check=%(objectname) %(objecttype) %(objectsize)",
-        cwd=workspace.repository.root,
-        stdin="".join(oid + "\n" for oid in oids).encode(),
-    )
-    fields = (line.split(" ") for line in answer.decode().splitlines())
-    return [f[0] for f in fields if len(f) == 3 and f[1] == "blob" and 200 < int(f[2]) < _LARGEST_MANIFEST]
 
 
 def _check_objects(
