@@ -9,7 +9,7 @@ import click
 from git_theta.cli.sending import send
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.gitio.process import ask_git
-from git_theta.lfs import find_remote, new_objects
+from git_theta.lfs import Remote, find_remote, new_objects
 
 
 @click.command("pre-push")
@@ -18,8 +18,8 @@ from git_theta.lfs import find_remote, new_objects
 def command(remote: str, url: str | None) -> None:
     """Send the objects that a git push needs, before it pushes; read the pushed refs from stdin as Git gives them.
 
-    Keeps no state: what the pushed commits name, less what the remote's branches name, is sent, and the remote
-    is asked which of that it has. A failure stops the push.
+    Keeps no state: what the pushed commits name, less what the commits the remote has name, is sent, and the
+    remote is asked which of that it lacks. A failure stops the push.
 
     Example: echo 'refs/heads/main HEAD refs/heads/main 0000' | git theta pre-push origin
     """
@@ -30,9 +30,12 @@ def command(remote: str, url: str | None) -> None:
     workspace = open_workspace()
     try:
         target = find_remote(workspace.repository.root, remote, push=True, url=url)
-        there = _known(workspace, [update[3] for update in updates if len(update) == 4])
-        if target.named:
-            there += _remote_branches(workspace, remote)
+        there = [update[3] for update in updates if len(update) == 4]
+        if any(not oid.strip("0") for oid in there):
+            # Something is new over there. What we remember of the remote may be of another one, under the same
+            # name: only what it says now counts.
+            there += _branches(workspace, target)
+        there = _known(workspace, there)
         needs = new_objects(workspace.repository.root, workspace.blobs, include, [f"^{oid}" for oid in there])
         send(workspace, target, needs)
     finally:
@@ -51,7 +54,7 @@ def _known(workspace: Workspace, oids: list[str]) -> list[str]:
     return [line.split(" ")[0] for line in answer.decode().splitlines() if line.endswith((" commit", " tag"))]
 
 
-def _remote_branches(workspace: Workspace, remote: str) -> list[str]:
-    """The commits that the remote's branches had when it was last heard of."""
-    answer = ask_git("for-each-ref", "--format=%(objectname)", f"refs/remotes/{remote}/", cwd=workspace.repository.root)
-    return answer.decode().split()
+def _branches(workspace: Workspace, remote: Remote) -> list[str]:
+    """The commits that the remote's branches and tags have."""
+    answer = ask_git("ls-remote", "--heads", "--tags", remote.url, cwd=workspace.repository.root)
+    return [line.split("\t")[0] for line in answer.decode("utf-8", "replace").splitlines()]

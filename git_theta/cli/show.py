@@ -105,10 +105,10 @@ def _examined(path: Path) -> Listing:
     """A file on disk, hashed where it lies; how its values are stored is looked up in the index."""
     from git_theta.filters.examine import examine
 
+    forced, stored = _known(path)
     with open(path, "rb") as file:
-        examined = examine(file)
+        examined = examine(file, forced)
     layout = examined.scan.layout
-    stored = _updates_in_index(path)
     rows = [
         row
         for span, digest in zip(layout.spans, examined.digests, strict=True)
@@ -118,15 +118,20 @@ def _examined(path: Path) -> Listing:
     return Listing(str(path), layout.format, layout.size, layout.size - covered, rows, examined.scan.warning)
 
 
-def _updates_in_index(path: Path) -> dict[str, str]:
+def _known(path: Path) -> tuple[str | None, dict[str, str]]:
+    """What the repository says of a file: the format its attributes ask for, and how known values are stored."""
     try:
         workspace = open_workspace()
-        manifests = workspace.priors(_from_root(workspace, str(path)))
-        found = {e.digest: _update(workspace, e.where) for m in reversed(manifests) for e in m.entries}
-        workspace.close()
     except NotARepository:
-        return {}
-    return {str(digest): update for digest, update in found.items()}
+        return None, {}
+    try:
+        name = _from_root(workspace, str(path))
+        manifests = workspace.priors(name)
+        forced = None if name.startswith("../") else workspace.formats.get(name)
+        found = {e.digest: _update(workspace, e.where) for m in reversed(manifests) for e in m.entries}
+    finally:
+        workspace.close()
+    return forced, {str(digest): update for digest, update in found.items()}
 
 
 def _stored(workspace: Workspace, source: str, manifest: Manifest) -> Listing:

@@ -110,6 +110,8 @@ class Workspace:
 
     def priors(self, path: str) -> Sequence[Manifest]:
         """The manifests of ``path`` in the index and in HEAD, where they are valid."""
+        if os.path.isabs(path) or path.startswith("../"):
+            return []  # git diff --no-index and the like: no version of it is in Git
         found = (self.manifest(f"{place}:{path}") for place in self._heads)
         return [manifest for manifest in found if manifest]
 

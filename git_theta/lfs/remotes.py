@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from git_theta.errors import ThetaError
 from git_theta.gitio.config import read_settings
 from git_theta.gitio.remotes import borrowed_folders, default_remote, lfs_url, local_folder, remote_names, remote_url
 from git_theta.gitio.repository import Repository, find_repository
 from git_theta.lfs.ends import End, LocalEnd
 from git_theta.lfs.git_lfs import GitLfsEnd
 from git_theta.store import Store
+
+
+class NoSuchFolder(ThetaError):
+    """A remote's LFS objects are said to be in a folder that does not exist."""
+
 
 _NAMELESS = "git-theta-address"
 """What a remote given as a bare address is called for git-lfs, which wants a name."""
@@ -32,9 +38,19 @@ def find_remote(root: Path, remote: str, *, push: bool = False, url: str | None 
 
 
 def end_of(repository: Repository, remote: Remote, terminal: int | None = None) -> End:
-    """How objects get to and from ``remote``: a folder has a store of its own, unless an LFS server is named for it."""
+    """How objects get to and from ``remote``.
+
+    A folder has a store of its own, unless an LFS server is named for it. A server that is a ``file://``
+    address is that repository's Git LFS folder, whose layout is ours.
+    """
+    server = lfs_url(repository.root, remote.name)
+    if server is not None and server.startswith("file://"):
+        lfs_folder = local_folder(repository.root, server)
+        if lfs_folder is None:
+            raise NoSuchFolder(f"{remote.name} keeps its LFS objects at {server}, which is not there")
+        return LocalEnd(remote.name, Store(find_repository(lfs_folder, elsewhere=True).common_dir / "lfs"))
     folder = local_folder(repository.root, remote.url)
-    if folder is not None and lfs_url(repository.root, remote.name) is None:
+    if folder is not None and server is None:
         return LocalEnd(remote.name, store_of(find_repository(folder, elsewhere=True)))
     if remote.named:
         return GitLfsEnd(remote.name, repository.root, terminal=terminal)
