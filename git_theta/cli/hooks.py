@@ -1,14 +1,16 @@
 """Which hooks git-theta has a part in, and what it does there.
 
-The blocks find the program the way Git finds the filter, so they work without PATH and do nothing where
-git-theta was uninstalled or the repository holds nothing of it.
+The blocks find the program the way Git finds the filter, so they work without PATH, and do nothing in repositories
+that never used git-theta: hooks may be shared by all of a user's repositories.
 """
 
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
-from git_theta.gitio.hooks import put_hooks
+from git_theta.cli.output import warn
+from git_theta.gitio.hooks import Part, TrackedHook, line_for, put_hooks, remove_hooks
 from git_theta.gitio.repository import Repository
 
 PENDING = "theta-pending"
@@ -22,30 +24,64 @@ fi
 
 # Whoever comes after us in the same hook reads the same standard input.
 _SEND = """\
-if [ -d "$(git rev-parse --git-common-dir)/theta" ] || git config theta.storage >/dev/null; then
+if [ -d "$(git rev-parse --git-common-dir)/theta" ]; then
   theta_pushed=$(cat)
-  if theta=$(git config filter.theta.process); then
-    printf '%s\\n' "$theta_pushed" | eval "${theta% filter-process} pre-push \\"\\$@\\"" || exit 1
-  else
-    echo 'git-theta: its filters are not configured, so objects may be missing on the remote' >&2
-    echo 'hint: git theta install, or push with --no-verify' >&2
-    exit 1
-  fi
-  exec <<GIT_THETA_PUSHED
+  if [ -n "$theta_pushed" ]; then
+    if theta=$(git config filter.theta.process); then
+      printf '%s\\n' "$theta_pushed" | eval "${theta% filter-process} pre-push \\"\\$@\\"" || exit 1
+    else
+      echo 'git-theta: its filters are not configured, so objects may be missing on the remote; nothing was pushed' >&2
+      echo 'hint: git theta install' >&2
+      echo "hint: if this repository no longer needs git-theta, delete its lines in $0" >&2
+      exit 1
+    fi
+    exec <<GIT_THETA_PUSHED
 $theta_pushed
 GIT_THETA_PUSHED
+  fi
 fi
 """
 
-HOOKS: dict[str, str] = {
-    "pre-push": _SEND,
-    "post-checkout": _WRITE_PENDING,
-    "post-merge": _WRITE_PENDING,
+# git-lfs puts its hooks only where there are none, and says nothing where ours came first.
+_FOR_GIT_LFS = """\
+if [ -d "$(git rev-parse --git-common-dir)/lfs" ] && command -v git-lfs >/dev/null; then
+  git lfs {name} "$@" || exit
+fi
+"""
+
+HOOKS: dict[str, Part] = {
+    name: Part(lines, _FOR_GIT_LFS.format(name=name))
+    for name, lines in (("pre-push", _SEND), ("post-checkout", _WRITE_PENDING), ("post-merge", _WRITE_PENDING))
 }
-"""Hook name to the lines of ours in it."""
+"""Hook name to our part in it."""
 
 
 def ensure_hooks(repository: Repository) -> None:
-    """Put our part into the repository's hooks where it is not; a fresh clone has none. Never a reason to fail."""
-    with contextlib.suppress(OSError):
-        put_hooks(repository.hooks, HOOKS)
+    """Put our part into the repository's hooks where it is not; a fresh clone has none. Never a reason to fail.
+
+    Only a push without us does harm, so only that one is spoken of: every time, until it is mended.
+    """
+    with contextlib.suppress(OSError):  # a repository that cannot be written cannot lose anything either
+        ours(repository).mkdir(parents=True, exist_ok=True)
+    refused = put_hooks(repository.hooks, HOOKS, ours(repository)).refused.get("pre-push")
+    if isinstance(refused, TrackedHook):
+        warn(
+            f"{refused}, and git push will not send objects",
+            f"near the top of that shell script, add: {line_for('pre-push')}\n"
+            "until then: git theta push, before git push",
+        )
+    elif refused:
+        warn(
+            f"{repository.hooks / 'pre-push'}: {refused}; git push will not send objects",
+            "until that is mended: git theta push, before git push",
+        )
+
+
+def drop_hooks(repository: Repository) -> None:
+    """Take our part out of the repository's hooks."""
+    remove_hooks(repository.hooks, HOOKS, ours(repository))
+
+
+def ours(repository: Repository) -> Path:
+    """Where our part lies for hooks that call it; the folder above it marks repositories that use git-theta."""
+    return repository.common_dir / "theta" / "hooks"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import click
 
 from git_theta.cli import drivers
-from git_theta.cli.hooks import HOOKS
+from git_theta.cli.hooks import drop_hooks
 from git_theta.cli.output import emit_json, warn
 from git_theta.cli.text import plural
 from git_theta.errors import Exit
 from git_theta.gitio import NotARepository, find_repository
 from git_theta.gitio.attributes import check_attributes
 from git_theta.gitio.files import list_files
-from git_theta.gitio.hooks import remove_hooks
 
 
 @click.command("uninstall")
@@ -48,7 +47,7 @@ def _leave_repository() -> None:
         repository = find_repository()
     except NotARepository:
         return
-    remove_hooks(repository.hooks, HOOKS)
+    drop_hooks(repository)
     root = repository.worktree
     if root is None:
         return

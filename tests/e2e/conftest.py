@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.lfs_server import giftless, host
+
+__all__ = ["GitRepo", "giftless", "host", "make_repository", "repo", "user_environment"]
+
 
 @dataclass(frozen=True)
 class GitRepo:

@@ -1,0 +1,79 @@
+"""What the tests of push and clone share: a team's first repository, remotes of every kind, clones.
+
+What always holds: git-lfs tries twice at most and never waits long between, so a fault costs a test no time; a
+clone here is made by the same user in a folder beside the repository.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.e2e.support import MODEL, checkpoint, is_manifest, object_path, objects, status, track_checkpoints
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import GitRepo
+
+SKIP = {"GIT_THETA_SKIP_SMUDGE": "1"}
+OBJECTS_REF = "refs/theta/objects"
+
+
+def start(repo: GitRepo, content: bytes | None = None) -> GitRepo:
+    """``repo`` with one commit of one checkpoint on main."""
+    repo.git("config", "--global", "lfs.transfer.maxretries", "2")
+    repo.git("config", "--global", "lfs.transfer.maxretrydelay", "1")
+    track_checkpoints(repo)
+    repo.write(MODEL, content or checkpoint())
+    repo.commit("first")
+    return repo
+
+
+def change(repo: GitRepo, seed: int = 1) -> bytes:
+    """Commit the checkpoint with other values in its first group; returns its bytes."""
+    content = checkpoint(a=seed)
+    repo.write(MODEL, content)
+    repo.commit(f"change {seed}")
+    return content
+
+
+def bare(repo: GitRepo, name: str = "origin") -> GitRepo:
+    """An empty bare repository on a path beside ``repo``, which becomes a remote of that name."""
+    there = repo.at(repo.path.parent / f"{name}.git")
+    there.path.mkdir()
+    there.git("init", "--quiet", "--bare")
+    repo.git("remote", "add", name, there.path)
+    return there
+
+
+def attempt(repo: GitRepo, *command: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    """Run git, whatever becomes of it."""
+    return repo.run("git", *command, code=None, env=env)
+
+
+def clone(repo: GitRepo, address: str | Path, name: str, *options: str, **env: str) -> GitRepo:
+    """A clone beside ``repo``; fails unless git is content."""
+    repo.run("git", "clone", "--quiet", *options, str(address), name, cwd="..", env=env)
+    return repo.at(repo.path.parent / name)
+
+
+def oids(repo: GitRepo) -> set[str]:
+    """The names of all objects in the repository's store."""
+    return {path.name for path in objects(repo)}
+
+
+def lose(repo: GitRepo, oid: str) -> None:
+    """Take an object away from the repository's store."""
+    object_path(repo, oid).unlink()
+
+
+def check_whole(repo: GitRepo, content: bytes, name: str = MODEL) -> None:
+    """The worktree has this checkpoint and Git sees no change."""
+    assert repo.read(name) == content
+    assert status(repo) == ""
+
+
+def check_placeholder(repo: GitRepo, name: str = MODEL) -> None:
+    """The worktree has the manifest for now, and Git sees no change."""
+    assert is_manifest(repo.read(name))
+    assert status(repo) == ""
