@@ -85,11 +85,16 @@ class Catalogue:
 
     def distrust(self, oid: Oid) -> None:
         """Forget everything about one object: its bytes turned out wrong."""
-        self._trusted[oid] = False
-        db = self._open()
+        self.forget({oid})
+
+    def forget(self, oids: Iterable[Oid]) -> None:
+        """Forget everything about objects that are gone, or not to be believed."""
+        gone = set(oids)
+        self._trusted.update(dict.fromkeys(gone, False))
+        db = self._open() if gone else None
         if db is not None:
             with contextlib.suppress(sqlite3.Error), db:
-                self._forget(db, {oid})
+                self._forget(db, gone)
 
     def close(self) -> None:
         """Let go of the file."""
