@@ -42,6 +42,7 @@ SECTIONS: dict[str, dict[str, Command]] = {
     "Look": {
         "status": _here("status", "Show placeholders, missing objects, and the next command to type."),
         "ls-files": _here("ls_files", "List the checkpoints of a commit or the index."),
+        "diff": _here("diff", "Show how checkpoints differ, group by group."),
         "show": _here("show", "Show the parameter groups of one checkpoint."),
     },
     "Work": {

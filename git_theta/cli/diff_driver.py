@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
-from git_theta.cli.sides import side
+from git_theta.cli.reporting import Wish, make_report, show
+from git_theta.cli.sides import of_file
 from git_theta.cli.workspace import open_workspace
-from git_theta.diff import compare, report
 
 
 @click.command("diff-driver", context_settings={"ignore_unknown_options": True})
 @click.argument("path")
 @click.argument("sides", nargs=-1)
 def command(path: str, sides: tuple[str, ...]) -> None:
-    """Report which parameter groups differ between two versions of PATH.
+    """Report how the parameter groups of two versions of PATH differ.
 
     Git runs this by itself (diff.theta.command) with: path old-file old-blob old-mode new-file new-blob
     new-mode, and for a renamed file the new path and a header.
@@ -24,11 +26,31 @@ def command(path: str, sides: tuple[str, ...]) -> None:
         # An unmerged path: Git passes the path alone.
         click.echo(f"* Unmerged path {path}")
         return
-    old_file, old_blob, _, new_file, new_blob, _, *renamed = sides
+    old_file, old_blob, old_mode, new_file, new_blob, new_mode, *renamed = sides
+    paths = path if old_file != os.devnull else None, (renamed[0] if renamed else path)
+    notes = [*(renamed[1].splitlines() if len(renamed) > 1 else []), *_mode_change(old_mode, new_mode)]
     workspace = open_workspace()
     try:
-        old, new = side(workspace, old_file, old_blob), side(workspace, new_file, new_blob)
+        old, new = of_file(workspace, old_file, old_blob), of_file(workspace, new_file, new_blob)
+        shown = (paths[0], paths[1] if new.summary else None)
+        show(
+            [make_report(shown, (old, new), Wish(), workspace.settings.threads, _without_index(notes))],
+            Wish(),
+            workspace,
+        )
+        old.close()
+        new.close()
     finally:
         workspace.close()
-    for line in report(compare(old, new), path, renamed[0] if renamed else path):
-        click.echo(line)
+
+
+def _mode_change(old: str, new: str) -> list[str]:
+    """Git's own words; ``.`` is the mode of the side that is absent."""
+    if "." in (old, new):
+        return [f"new file mode {new}" if old == "." else f"deleted file mode {old}"]
+    return [f"old mode {old}", f"new mode {new}"] if old != new else []
+
+
+def _without_index(notes: list[str]) -> list[str]:
+    """Git's header for a rename less the line of blob ids, which say nothing to people."""
+    return [note for note in dict.fromkeys(notes) if not note.startswith("index ")]

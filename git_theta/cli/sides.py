@@ -1,32 +1,59 @@
-"""One side of a diff as Git hands it over: a file name and perhaps a blob id enter, a summary leaves."""
+"""One side of a diff: a file name, a blob id or a revision enters, a summary and the way to its values leave."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta.cli.workspace import Workspace
-from git_theta.diff import Summary, of_layout, of_manifest
-from git_theta.filters.examine import examine
+from git_theta.diff import FileValues, StoredValues, Summary, Values, of_layout, of_manifest
 from git_theta.manifest import looks_like_manifest, parse
+from git_theta.model import Manifest
+
+HEAD = 1 << 16
+"""Bytes at the beginning of a file that tell a manifest from a checkpoint."""
 
 
-def side(workspace: Workspace | None, file: str, blob: str | None = None) -> Summary | None:
-    """What ``file`` holds; None for /dev/null.
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What is on one side. ``values`` is None where only the manifest can be had: without a repository."""
+
+    summary: Summary | None = None
+    values: Values | None = None
+    close: Callable[[], None] = lambda: None
+
+
+ABSENT = Side()
+"""The side that does not have the file."""
+
+
+def of_file(workspace: Workspace | None, file: str, blob: str | None = None) -> Side:
+    """What ``file`` holds; :data:`ABSENT` for /dev/null.
 
     The manifest behind ``blob`` is preferred, then one in the file itself; a checkpoint in full is hashed
     where it lies.
     """
     if file == os.devnull:
-        return None
+        return ABSENT
     if workspace and blob and blob.strip("0"):
         manifest = workspace.manifest(blob)
         if manifest:
-            return of_manifest(manifest)
+            return stored(workspace, manifest)
     path = Path(file)
     with open(path, "rb") as content:
-        head = content.read(1 << 16)
+        head = content.read(HEAD)
         if looks_like_manifest(head):
-            return of_manifest(parse(head + content.read()))
+            return stored(workspace, parse(head + content.read()))
+        from git_theta.filters.examine import examine
+
         found = examine(content)
-        return of_layout(found.scan.layout, found.digests, found.skeleton)
+    layout = found.scan.layout
+    values = FileValues(path, layout)
+    return Side(of_layout(layout, found.digests, found.skeleton), values, values.close)
+
+
+def stored(workspace: Workspace | None, manifest: Manifest) -> Side:
+    """A checkpoint in the store."""
+    return Side(of_manifest(manifest), StoredValues(workspace.reader, manifest) if workspace else None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from git_theta.cli.sides import side
-from git_theta.diff import lines
+from git_theta.cli.sides import of_file
+from git_theta.diff import textconv
 
 
 @click.command("textconv")
@@ -17,6 +17,7 @@ def command(file: str) -> None:
 
     Example: git theta textconv model.safetensors
     """
-    summary = side(None, file)
-    if summary:
-        click.echo("\n".join(lines(summary)))
+    side = of_file(None, file)
+    if side.summary:
+        click.echo("\n".join(textconv(side.summary)))
+    side.close()

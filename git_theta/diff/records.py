@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
 from git_theta.model import Digest, Group, Layout, Manifest, Oid
@@ -15,15 +16,19 @@ class Kind(Enum):
     ADDED = "+"
     REMOVED = "-"
     CHANGED = "~"
+    RENAMED = ">"
+    RESHAPED = "="  # the same bytes under the same name, with another dtype, shape or view
+    TIED = "&"  # the same value, which shares its bytes with other groups than before
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A group and the bytes it looks into."""
+    """A group and the bytes it looks into; ``ties`` are the other groups that share these bytes."""
 
     group: Group
     bytes: int
     digest: Digest
+    ties: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,56 +47,155 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One group that differs. ``old`` is None when it was added, ``new`` when it was removed."""
+    """One group that differs. ``old`` is None when it was added, ``new`` when it was removed.
+
+    ``tied`` and ``untied`` are the groups, present on both sides, that it shares its bytes with now or no longer.
+    """
 
     kind: Kind
     name: str
     old: Value | None
     new: Value | None
+    tied: tuple[str, ...] = ()
+    untied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """All changes: those of the new file in its order, then removed groups in the old one's.
 
-    ``unchanged`` counts groups; ``frame_changed`` says that bytes outside every group differ.
+    ``unchanged`` counts groups, ``moved`` those of them that have another place among the others; ``frame_changed``
+    says that bytes outside every group differ.
     """
 
     old: Summary | None
     new: Summary | None
     changes: tuple[Change, ...]
     unchanged: int
+    moved: int
     frame_changed: bool
 
-    def count(self, kind: Kind) -> int:
-        """How many groups changed in this way."""
-        return sum(change.kind is kind for change in self.changes)
+    def count(self, *kinds: Kind) -> int:
+        """How many groups changed in one of these ways."""
+        return sum(change.kind in kinds for change in self.changes)
+
+    @property
+    def stored(self) -> int | None:
+        """Bytes of the objects that only the new side needs; None where a side is not stored."""
+        if not self.new or self.new.objects is None or (self.old and self.old.objects is None):
+            return None
+        before = self.old.objects if self.old and self.old.objects else {}
+        return sum(size for oid, size in self.new.objects.items() if oid not in before)
+
+    @property
+    def equal(self) -> bool:
+        """Whether both sides are the same bytes."""
+        sides = self.old is not None and self.new is not None
+        return sides and not (self.changes or self.moved or self.frame_changed)
 
 
 def of_manifest(manifest: Manifest) -> Summary:
     """The summary of a stored checkpoint."""
-    values = (Value(group, e.length, e.digest) for e in manifest.entries for group in e.groups)
     objects = {stored.oid: stored.size for stored in manifest.objects}
+    values = [value for e in manifest.entries for value in _values(e.groups, e.length, e.digest)]
     return Summary(manifest.format, manifest.size, manifest.skeleton.digest, tuple(values), objects)
 
 
 def of_layout(layout: Layout, digests: Sequence[Digest], skeleton: Digest) -> Summary:
     """The summary of a file that is not stored, from its layout and the digests of its spans and skeleton."""
     pairs = zip(layout.spans, digests, strict=True)
-    values = (Value(group, span.length, digest) for span, digest in pairs for group in span.groups)
+    values = [value for span, digest in pairs for value in _values(span.groups, span.length, digest)]
     return Summary(layout.format, layout.size, skeleton, tuple(values), None)
 
 
+def _values(groups: tuple[Group, ...], length: int, digest: Digest) -> Iterator[Value]:
+    if len(groups) == 1:
+        yield Value(groups[0], length, digest)
+        return
+    names = [group.name for group in groups]
+    for group in groups:
+        yield Value(group, length, digest, tuple(name for name in names if name != group.name))
+
+
 def compare(old: Summary | None, new: Summary | None) -> Comparison:
-    """What became of each group, by name. A side is None when the file is absent there."""
+    """What became of each group. A side is None when the file is absent there.
+
+    A group that is gone while another of the same digest, dtype, shape and view came is one renamed group.
+    """
     before = {value.group.name: value for value in old.values} if old else {}
     after = {value.group.name: value for value in new.values} if new else {}
+    came = [value for name, value in after.items() if name not in before]
+    gone = [value for name, value in before.items() if name not in after]
+    source = _renamed(gone, came)
     changes = [
-        Change(Kind.CHANGED if name in before else Kind.ADDED, name, before.get(name), value)
+        change
         for name, value in after.items()
-        if before.get(name) != value
+        if (change := _change(before.get(name) or source.get(name), value, before, after))
     ]
-    removed = [Change(Kind.REMOVED, name, value, None) for name, value in before.items() if name not in after]
-    unchanged = len(after) - len(changes)
-    frame = bool(old and new and old.skeleton != new.skeleton)
-    return Comparison(old, new, (*changes, *removed), unchanged, frame)
+    kept = {value.group.name for value in source.values()}
+    changes += [Change(Kind.REMOVED, v.group.name, v, None) for v in gone if v.group.name not in kept]
+    moved = _moved([name for name in before if name in after], [name for name in after if name in before])
+    frame = bool(old and new and (old.skeleton != new.skeleton or old.format != new.format))
+    return Comparison(old, new, tuple(changes), len(after) - _present(changes), moved, frame)
+
+
+def _present(changes: list[Change]) -> int:
+    return sum(change.new is not None for change in changes)
+
+
+def _renamed(gone: list[Value], came: list[Value]) -> dict[str, Value]:
+    """The old group of every new name, paired in file order."""
+    waiting: dict[object, list[Value]] = {}
+    for value in reversed(gone):
+        waiting.setdefault(_content(value), []).append(value)
+    found = {}
+    for value in came:
+        candidates = waiting.get(_content(value))
+        if candidates:
+            found[value.group.name] = candidates.pop()
+    return found
+
+
+def _content(value: Value) -> object:
+    group = value.group
+    return value.digest, value.bytes, group.dtype, group.shape, group.view
+
+
+def _change(old: Value | None, new: Value, before: dict[str, Value], after: dict[str, Value]) -> Change | None:
+    """What became of one group; None when nothing did."""
+    name = new.group.name
+    if old is None:
+        return Change(Kind.ADDED, name, None, new)
+    tied, untied = _ties(old, new, before, after) if old.ties or new.ties else ((), ())
+    if old.digest != new.digest:
+        kind = Kind.CHANGED
+    elif old.group.name != name:
+        kind = Kind.RENAMED
+    elif old.group != new.group:
+        kind = Kind.RESHAPED
+    elif tied or untied:
+        kind = Kind.TIED
+    else:
+        return None
+    return Change(kind, name, old, new, tied, untied)
+
+
+def _ties(
+    old: Value, new: Value, before: dict[str, Value], after: dict[str, Value]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The groups on both sides that share bytes with this one only in the new file, and only in the old one."""
+    tied = tuple(name for name in new.ties if name in before and name not in old.ties)
+    untied = tuple(name for name in old.ties if name in after and name not in new.ties)
+    return tied, untied
+
+
+def _moved(old: list[str], new: list[str]) -> int:
+    """How many of the same names stand elsewhere among the others: those outside the longest common order."""
+    if old == new:
+        return 0
+    place = {name: at for at, name in enumerate(old)}
+    ends: list[int] = []
+    for name in new:
+        at = bisect_left(ends, place[name])
+        ends[at : at + 1] = [place[name]]
+    return len(old) - len(ends)

@@ -1,61 +1,117 @@
-"""Comparisons and summaries as text, one aligned line per group."""
+"""Reports and summaries as text for people: one aligned line per group or pattern of groups, in a given width."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from git_theta.diff.records import Change, Comparison, Kind, Summary, Value
+from git_theta.diff.records import Kind, Summary, Value
+from git_theta.diff.report import Line, Report, lines
+from git_theta.diff.words import HEADINGS, cells, heading, plural, printable, remarks, shape, totals
+
+_GAP = "  "
+_OPTIONAL = (6, 5)
+"""Columns that go where the width is short, the first one first: how it is stored, the cosine."""
+
+_BOLD, _DIM, _LOUD = "1", "2", "1;31"
+_COLOURS = {Kind.ADDED: "32", Kind.REMOVED: "31", Kind.CHANGED: "33", Kind.RENAMED: "36"}
 
 
-def lines(summary: Summary) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How to write: the width in columns, with colours or not, which lines first and how many at most."""
+
+    width: int = 80
+    colours: bool = False
+    expand: bool = False
+    sort: str = "model"
+    top: int | None = None
+
+    def paint(self, text: str, code: str) -> str:
+        """``text`` in a colour, where colours are wanted."""
+        return f"\x1b[{code}m{text}\x1b[m" if self.colours and text else text
+
+
+def textconv(summary: Summary) -> Iterator[str]:
     """One line per group, a pure function of the checkpoint: what ``git log -p`` compares line by line."""
     for value in summary.values:
-        yield f"{_name(value.group.name)} {_type(value)} {value.bytes} bytes sha256:{value.digest}"
+        yield f"{printable(value.group.name)} {_type(value)} {value.bytes} bytes sha256:{value.digest}"
     yield f"(everything else) sha256:{summary.skeleton}"
 
 
-def report(comparison: Comparison, old_path: str, new_path: str) -> Iterator[str]:
-    """The comparison for people: a header with totals, then a line per changed group."""
-    old = f"a/{old_path}" if comparison.old else "/dev/null"
-    new = f"b/{new_path}" if comparison.new else "/dev/null"
-    yield f"diff --theta {old} {new}"
-    yield _totals(comparison)
-    width = max((len(_name(change.name)) for change in comparison.changes), default=0)
-    for change in comparison.changes:
-        yield f"{change.kind.value} {_name(change.name).ljust(width)}  {_what(change)}"
-    if comparison.frame_changed:
-        yield "~ (everything else: header, metadata, non-tensor values)"
+def render(report: Report, style: Style) -> Iterator[str]:
+    """The report for people: a header with totals, a line per changed group or pattern, then everything else."""
+    yield style.paint(heading(report), _BOLD)
+    yield from report.notes
+    yield totals(report.comparison)
+    found = lines(report, style.expand, style.sort)
+    shown = found[: style.top]
+    if shown:
+        yield from _table(shown, style)
+    if len(shown) < len(found):
+        yield style.paint(f"... and {plural(len(found) - len(shown), 'line')} more", _DIM)
+    if report.comparison.frame_changed:
+        yield from _everything_else(report, style)
+    if any(finding.problem for finding in report.findings.values()):
+        yield "hint: git theta fetch brings the objects whose values are missing here"
 
 
-def _totals(comparison: Comparison) -> str:
-    side = comparison.new or comparison.old
-    groups = len(side.values) if side else 0
-    counts = ", ".join(
-        f"{comparison.count(kind):,} {word}"
-        for kind, word in ((Kind.ADDED, "added"), (Kind.REMOVED, "removed"), (Kind.CHANGED, "changed"))
-    )
-    sizes = " -> ".join(f"{one.size:,}" for one in (comparison.old, comparison.new) if one)
-    if comparison.old and comparison.new and comparison.old.size == comparison.new.size:
-        sizes = f"{comparison.new.size:,}"
-    cost = ""
-    if comparison.old and comparison.new and comparison.old.objects is not None and comparison.new.objects is not None:
-        added = comparison.new.objects.items() - comparison.old.objects.items()
-        cost = f"; the change took {sum(size for _, size in added):,} bytes to store"
-    return f"{groups:,} groups, {sizes} bytes: {counts}, {comparison.unchanged:,} unchanged{cost}"
+def _table(shown: Sequence[Line], style: Style) -> Iterator[str]:
+    """One line each; where the longest name leaves no room for the numbers, they stand below the names."""
+    rows = [cells(line) for line in shown]
+    used = [at for at in range(len(HEADINGS)) if any(row[at] for row in rows)]
+    widths = {at: max(len(row[at]) for row in [HEADINGS, *rows]) for at in used}
+    names = [_name(line) for line in shown]
+    longest = max(map(len, ["group", *names]))
+    apart = longest + 2 + _taken(widths) > style.width
+    for at in _OPTIONAL if apart else ():
+        if _taken(widths) + 2 > style.width:
+            widths.pop(at, None)
+    if apart:
+        yield style.paint(_row("    ", HEADINGS, widths), _DIM)
+    else:
+        yield style.paint(_row(f"  {'group':{longest}}  ", HEADINGS, widths), _DIM)
+    for line, name, row in zip(shown, names, rows, strict=True):
+        mark = style.paint(line.kind.value, _COLOURS.get(line.kind, "36"))
+        if apart:
+            yield f"{mark} {name}"
+            yield _row("    ", row, widths)
+        else:
+            yield _row(f"{mark} {name:{longest}}  ", row, widths)
+        for remark in remarks(line):
+            yield f"    {style.paint(remark.text, _LOUD if remark.loud else _DIM)}"
 
 
-def _what(change: Change) -> str:
-    old, new = change.old, change.new
-    if old and new and _type(old) != _type(new):
-        return f"{_type(old)} -> {_type(new)}  {old.bytes:,} -> {new.bytes:,} bytes"
-    value = new or old
-    return f"{_type(value)}  {value.bytes:,} bytes" if value else ""
+def _row(start: str, row: Sequence[str], widths: dict[int, int]) -> str:
+    """The cells in their widths: words to the left, numbers to the right."""
+    aligned = (row[at].ljust(width) if at < 2 or at == 6 else row[at].rjust(width) for at, width in widths.items())
+    return f"{start}{_GAP.join(aligned)}".rstrip()
+
+
+def _taken(widths: dict[int, int]) -> int:
+    """How wide the columns are, with the gaps before them."""
+    return sum(width + len(_GAP) for width in widths.values())
+
+
+def _name(line: Line) -> str:
+    name = printable(line.name)
+    return name if len(line.changes) == 1 else f"{name} ({len(line.changes):,})"
+
+
+def _everything_else(report: Report, style: Style) -> Iterator[str]:
+    """Header, metadata and values that are no tensors."""
+    mark = style.paint(Kind.CHANGED.value, _COLOURS[Kind.CHANGED])
+    yield f"{mark} (everything else: header, metadata, values that are no tensors)"
+    for leaf in report.leaves:
+        before = "(absent)" if leaf.old is None else _readable(leaf.old)
+        after = "(absent)" if leaf.new is None else _readable(leaf.new)
+        yield f"    {printable(leaf.path)} {before} -> {after}"
+
+
+def _readable(text: str) -> str:
+    """Text that cannot steer a terminal."""
+    return text if text.isprintable() else printable(text)
 
 
 def _type(value: Value) -> str:
-    return f"{value.group.dtype} [{','.join(map(str, value.group.shape))}]"
-
-
-def _name(name: str) -> str:
-    return name if name.isprintable() and name and not name.startswith('"') else json.dumps(name)
+    return f"{value.group.dtype} {shape(value.group.shape)}"

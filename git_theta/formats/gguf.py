@@ -41,6 +41,7 @@ TYPES = {
 """ggml type ids to names in the model. The ids left out were withdrawn, or are newer than this table."""
 
 _VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_VALUE_CODES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _UINT32 = 4
 _STRING = 8
 _ARRAY = 9
@@ -120,11 +121,7 @@ def sniff(source: Source) -> bool:
 
 def scan(source: Source) -> Layout:
     """One span per tensor; raises :class:`MalformedCheckpoint` where the metadata break the rules."""
-    start = source.read(0, 8)
-    order = "<" if start[4:6] != b"\0\0" else ">"
-    (version,) = struct.unpack_from(order + "I", start, 4)
-    if start[:4] != b"GGUF" or version not in (2, 3):
-        raise MalformedCheckpoint(f"starts with {start!r}, expected GGUF version 2 or 3")
+    order = _byte_order(source)
     reader = _Reader(source, 8, order)
     tensor_count, pair_count = reader.uint64(), reader.uint64()
     alignment = _skip_pairs(reader, pair_count)
@@ -133,6 +130,36 @@ def scan(source: Source) -> Layout:
     tensors = [_read_tensor(reader) for _ in range(tensor_count)]
     data = -(-reader.position // alignment) * alignment
     return Layout(FORMAT, source.size, tuple(_spans(tensors, data, source.size, order == ">")))
+
+
+def leaves(source: Source) -> dict[str, int | float | bool | str | bytes]:
+    """The key-values, arrays as their bytes; raises :class:`MalformedCheckpoint`."""
+    order = _byte_order(source)
+    reader = _Reader(source, 8, order)
+    _, count = reader.uint64(), reader.uint64()
+    return dict(_read_pair(source, reader, order) for _ in range(count))
+
+
+def _read_pair(source: Source, reader: _Reader, order: str) -> tuple[str, int | float | bool | str | bytes]:
+    """The next key and its value."""
+    key = reader.bytes(_name_length(reader)).decode("utf-8", "replace")
+    type_id = reader.uint32()
+    start = reader.position
+    _skip_value(reader, type_id, ARRAY_DEPTH)
+    data = source.read(start, reader.position - start)
+    if type_id == _STRING:
+        return key, data[8:].decode("utf-8", "replace")
+    return key, struct.unpack(order + _VALUE_CODES[type_id], data)[0] if type_id in _VALUE_CODES else data
+
+
+def _byte_order(source: Source) -> str:
+    """How the file's numbers are stored, as :mod:`struct` writes it; refuses versions we do not know."""
+    start = source.read(0, 8)
+    order = "<" if start[4:6] != b"\0\0" else ">"
+    (version,) = struct.unpack_from(order + "I", start, 4)
+    if start[:4] != b"GGUF" or version not in (2, 3):
+        raise MalformedCheckpoint(f"starts with {start!r}, expected GGUF version 2 or 3")
+    return order
 
 
 def _skip_pairs(reader: _Reader, count: int) -> int:

@@ -93,6 +93,23 @@ def scan(source: Source) -> Layout:
     return Layout(FORMAT, source.size, tuple(spans))
 
 
+def leaves(source: Source) -> dict[str, str]:
+    """The free-form metadata, each under its path; raises :class:`MalformedCheckpoint`."""
+    length = int.from_bytes(source.read(0, 8), "little")
+    header = source.read(8, min(length, HEADER_LIMIT))
+    try:
+        more, position = _step(_OPEN, header, 0)
+        while more:
+            name, position = _key(header, position)
+            if name == METADATA:
+                pairs, _ = _DECODER.raw_decode(header[position : _metadata_end(header, position)].decode())
+                return {f"{METADATA}.{key}": value for key, value in pairs}
+            more, position = _step(_NEXT, header, header.find(b"}", position) + 1)
+    except (UnicodeDecodeError, JSONDecodeError, RecursionError) as error:
+        raise MalformedCheckpoint(f"the header is not JSON ({error})") from error
+    return {}
+
+
 def _spans(header: bytes, data: int) -> list[Span]:
     """The tensors by offset; ``data`` is where the header's offsets count from."""
     spans: dict[str, Span] = {}

@@ -1,0 +1,151 @@
+"""``git theta diff``: how checkpoints differ between commits, the index, the worktree, or two files anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from git_theta.cli.changed import Pair, blobs, changed, side
+from git_theta.cli.reporting import Wish, make_report, report_options, show
+from git_theta.cli.sides import of_file
+from git_theta.cli.workspace import Workspace, open_workspace
+from git_theta.diff import Report
+from git_theta.errors import Exit
+from git_theta.gitio.repository import NotARepository
+
+_THREADS_OUTSIDE = 2
+"""Without a repository there is no setting to read."""
+
+
+class _KeepsDashes(click.Command):
+    """Hands the arguments after ``--`` on with it, since Git tells revisions from paths by it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Cut the arguments at ``--`` before click drops it."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta["paths"] = args[at:]
+        return super().parse_args(ctx, args[:at])
+
+
+@click.command("diff", cls=_KeepsDashes)
+@click.argument("what", nargs=-1, metavar="[A [B]] [--] [PATH...]")
+@click.option("--cached", "--staged", "cached", is_flag=True, help="Compare the index, with HEAD or with A.")
+@click.option("--base", "stage", flag_value="--base", default=None, help="In a conflict: the worktree with the base.")
+@click.option("--ours", "stage", flag_value="--ours", default=None, help="In a conflict: the worktree with our side.")
+@click.option("--theirs", "stage", flag_value="--theirs", default=None, help="In a conflict: with their side.")
+@click.option("--no-index", is_flag=True, help="Compare two files, in a repository or not.")
+@click.option("--name-only", is_flag=True, help="Only file and group, separated by a tab, one per line.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 when there are differences.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write the report into a file.")
+@report_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    what: tuple[str, ...],
+    cached: bool,
+    stage: str | None,
+    no_index: bool,
+    name_only: bool,
+    exit_code: bool,
+    output: str | None,
+    wish: Wish,
+) -> int:
+    """Show how checkpoints differ, parameter group by parameter group.
+
+    A and B are what `git diff` takes: commits, A..B, A...B, and blobs such as :2:model.pt in a conflict; none
+    compares the worktree with the index. Two files outside a repository are compared as they are.
+
+    Example: git theta diff HEAD~1 HEAD --sort change --top 10
+    """
+    workspace = _workspace()
+    try:
+        words = [*(["--cached"] if cached else []), *([stage] if stage else []), *what, *ctx.meta["paths"]]
+        files = _two_files(workspace, what, no_index)
+        if files:
+            reports = _of_files(workspace, files, wish)
+        elif workspace:
+            reports = _of_pairs(workspace, words, wish)
+        else:
+            raise NotARepository(
+                "not in a Git repository, and not two files to compare",
+                hint="git theta diff OLD.safetensors NEW.safetensors",
+            )
+        found = _Counted(reports)
+        if name_only:
+            _show_names(found)
+        else:
+            show(found, wish, workspace, output)
+    finally:
+        if workspace:
+            workspace.close()
+    return Exit.FAILED if exit_code and found.differing else Exit.OK
+
+
+class _Counted:
+    """Reports as they pass; ``differing`` says afterwards whether one of them had something to say."""
+
+    def __init__(self, reports: Iterator[Report]) -> None:
+        self._reports = reports
+        self.differing = False
+
+    def __iter__(self) -> Iterator[Report]:
+        for report in self._reports:
+            self.differing = self.differing or bool(report.notes) or not report.comparison.equal
+            yield report
+
+
+def _workspace() -> Workspace | None:
+    try:
+        return open_workspace()
+    except NotARepository:
+        return None
+
+
+def _two_files(workspace: Workspace | None, what: Sequence[str], no_index: bool) -> tuple[str, str] | None:
+    """The two files to compare as they are: those asked for so, or two of which one is outside the worktree."""
+    if no_index and len(what) != 2:
+        raise click.UsageError("--no-index compares exactly two files")
+    if len(what) != 2 or not (no_index or all(Path(name).is_file() for name in what)):
+        return None
+    root = workspace.repository.worktree if workspace else None
+    outside = root is None or any(not Path(name).resolve().is_relative_to(root.resolve()) for name in what)
+    return (what[0], what[1]) if no_index or outside else None
+
+
+def _of_files(workspace: Workspace | None, files: tuple[str, str], wish: Wish) -> Iterator[Report]:
+    threads = workspace.settings.threads if workspace else _THREADS_OUTSIDE
+    old, new = (of_file(workspace, name) for name in files)
+    report = make_report(files, (old, new), wish, threads)
+    if not report.comparison.equal:
+        yield report
+    old.close()
+    new.close()
+
+
+def _of_pairs(workspace: Workspace, words: Sequence[str], wish: Wish) -> Iterator[Report]:
+    named = blobs(words)
+    for pair in [named] if named else changed(workspace, words):
+        if pair.unmerged:
+            click.echo(f"* Unmerged path {pair.old.path if pair.old else ''}", err=wish.format != "text")
+            continue
+        report = _of_pair(workspace, pair, wish)
+        if pair.notes or not report.comparison.equal:
+            yield report
+
+
+def _of_pair(workspace: Workspace, pair: Pair, wish: Wish) -> Report:
+    old, new = side(workspace, pair.old), side(workspace, pair.new)
+    try:
+        return make_report(pair.paths, (old, new), wish, workspace.settings.threads, pair.notes)
+    finally:
+        old.close()
+        new.close()
+
+
+def _show_names(reports: _Counted) -> None:
+    for report in reports:
+        path = report.new_path if report.new_path is not None else report.old_path
+        for change in report.comparison.changes:
+            click.echo(f"{path}\t{change.name}")

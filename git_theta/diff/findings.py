@@ -1,0 +1,180 @@
+"""What the values of a changed group tell: a :class:`Change` and both sides' values enter, a :class:`Finding` leaves.
+
+Groups of one shape are compared as their bytes stream by; a group whose rows became more or fewer, as far as both
+have rows. Other shapes, transposed content and strided views are compared in memory, up to a limit. What always
+holds: whatever is read is read to its end, so that its digest has been checked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from git_theta.diff.elements import elements
+from git_theta.diff.feed import Feed
+from git_theta.diff.finding import Finding, Nature, Statistics
+from git_theta.diff.records import Change, Kind, Value
+from git_theta.diff.statistics import measure
+from git_theta.diff.values import Values
+from git_theta.errors import ThetaError
+from git_theta.model import Group
+
+Array: TypeAlias = NDArray[np.unsignedinteger[Any]]
+
+IN_MEMORY = 32 << 20
+"""Bytes of a group that are held at once where streaming will not do."""
+
+
+def find_all(
+    changes: Sequence[Change], old: Values | None, new: Values | None, threads: int, histogram: bool = False
+) -> dict[str, Finding]:
+    """A finding for each change, by name, on ``threads`` threads."""
+
+    def one(change: Change) -> tuple[str, Finding]:
+        return change.name, find(change, old, new, histogram)
+
+    if len(changes) <= 1 or threads == 1:
+        return dict(map(one, changes))
+    with ThreadPoolExecutor(threads) as pool:
+        return dict(pool.map(one, changes))
+
+
+def find(change: Change, old: Values | None, new: Values | None, histogram: bool = False) -> Finding:
+    """What the values of one change tell."""
+    storage = new.storage(change.name) if new and change.new else None
+    if change.kind is not Kind.CHANGED or not (old and new and change.old and change.new):
+        return Finding(storage=storage)
+    try:
+        return replace(_Pair(change.old, change.new, old, new, histogram).find(), storage=storage)
+    except ThetaError as error:
+        return Finding(storage=storage, problem=error)
+
+
+class _Pair:
+    """Both sides of one changed group."""
+
+    def __init__(self, old: Value, new: Value, before: Values, after: Values, histogram: bool) -> None:
+        self._old, self._new = old, new
+        self._before, self._after = before, after
+        self._histogram = histogram
+
+    def find(self) -> Finding:
+        old, new = self._old.group, self._new.group
+        same_shape, same_dtype = old.shape == new.shape, old.dtype == new.dtype
+        readers = elements(old.dtype), elements(new.dtype)
+        if not (readers[0].numeric and readers[1].numeric):
+            return self._bytes() if same_shape and same_dtype else Finding(Nature.INCOMPARABLE)
+        if readers[0].parts != readers[1].parts or not (same_shape or same_dtype):
+            return Finding(Nature.INCOMPARABLE)
+        if not same_shape:
+            return self._other_shape()
+        found = self._statistics(prod(new.shape))
+        if found is None:
+            return Finding(Nature.INCOMPARABLE)
+        if same_dtype and found.changed and self._is_transposed(found):
+            return Finding(Nature.TRANSPOSED)
+        return Finding(Nature.VALUES if same_dtype else Nature.CAST, found)
+
+    def _bytes(self) -> Finding:
+        """Elements without a meaning of their own, byte by byte."""
+        if self._old.group.view != self._new.group.view or self._old.bytes != self._new.bytes:
+            return Finding(Nature.INCOMPARABLE)
+        return Finding(statistics=self._streamed(self._new.bytes, None))
+
+    def _statistics(self, count: int) -> Statistics | None:
+        """Over the first ``count`` elements of both; None where a view is too large to be laid out."""
+        old, new = self._old.group, self._new.group
+        if old.view == new.view and _is_dense(new):
+            matrix = len(new.shape) == 2 and old.dtype == new.dtype and new.view is None
+            return self._streamed(count, new.shape[1] if matrix else None)
+        arrays = self._arrays()
+        return self._over(*arrays) if arrays else None
+
+    def _streamed(self, count: int, columns: int | None) -> Statistics:
+        """Both sides in the order of their bytes."""
+        old, new = self._old.group, self._new.group
+        feeds = Feed(self._before.chunks(old.name)), Feed(self._after.chunks(new.name))
+        for feed, group in zip(feeds, (old, new), strict=True):
+            feed.skip(elements(group.dtype).size * (group.view.offset if group.view else 0))
+        found = measure(*feeds, (old.dtype, new.dtype), count, columns=columns, histogram=self._histogram)
+        for feed in feeds:
+            feed.finish()
+        return found
+
+    def _over(self, old: Array, new: Array) -> Statistics:
+        """Both sides in memory, of one shape."""
+        dtypes = self._old.group.dtype.removesuffix("_be"), self._new.group.dtype.removesuffix("_be")
+        count = new.size // elements(dtypes[1]).parts
+        return measure(_feed(old), _feed(new), dtypes, count, histogram=self._histogram)
+
+    def _arrays(self) -> tuple[Array, Array] | None:
+        """Both sides laid out in memory; None where they are too large."""
+        if max(self._old.bytes, self._new.bytes) > IN_MEMORY:
+            return None
+        return _array(self._before, self._old), _array(self._after, self._new)
+
+    def _other_shape(self) -> Finding:
+        """More or fewer rows; transposed; or the corner that both shapes have."""
+        old, new = self._old.group, self._new.group
+        plain = old.view is None and new.view is None
+        if plain and old.shape[1:] == new.shape[1:] and len(old.shape) == len(new.shape) > 0:
+            count = min(old.shape[0], new.shape[0]) * prod(new.shape[1:])
+            return Finding(Nature.RESIZED, self._streamed(count, None))
+        arrays = self._arrays()
+        if arrays is None or len(old.shape) != len(new.shape):
+            return Finding(Nature.INCOMPARABLE)
+        if old.shape[::-1] == new.shape and _equal_transposed(*arrays, len(old.shape)):
+            return Finding(Nature.TRANSPOSED)
+        corner = tuple(slice(min(a, b)) for a, b in zip(old.shape, new.shape, strict=True))
+        return Finding(Nature.RESIZED, self._over(arrays[0][corner], arrays[1][corner]))
+
+    def _is_transposed(self, found: Statistics) -> bool:
+        """Whether a square matrix is the old one transposed, which leaves the norm as it was."""
+        shape = self._new.group.shape
+        if len(shape) != 2 or shape[0] != shape[1] or not math.isclose(found.old_norm, found.new_norm, rel_tol=1e-12):
+            return False
+        arrays = self._arrays()
+        return arrays is not None and _equal_transposed(*arrays, 2)
+
+
+def _array(values: Values, value: Value) -> Array:
+    """A group's words in native byte order: its shape, and one axis more for the parts of an element."""
+    group = value.group
+    reader = elements(group.dtype)
+    words = reader.words(b"".join(bytes(chunk) for chunk in values.chunks(group.name)))
+    if group.view is None:
+        return words.reshape(*group.shape, reader.parts)
+    shape = (*group.shape, reader.parts)
+    steps = (*(stride * reader.size for stride in group.view.strides), words.itemsize)
+    # Every view was checked to stay inside its span when its manifest or file was read.
+    return as_strided(words[group.view.offset * reader.parts :], shape, steps, writeable=False)
+
+
+def _feed(array: Array) -> Feed:
+    return Feed(iter([memoryview(np.ascontiguousarray(array).tobytes())]))
+
+
+def _equal_transposed(old: Array, new: Array, axes: int) -> bool:
+    return np.array_equal(old.transpose(*reversed(range(axes)), axes), new)
+
+
+def _is_dense(group: Group) -> bool:
+    """Whether the group is a stretch of its span, each element once, in any order of its axes."""
+    if group.view is None:
+        return True
+    if 0 in group.shape:
+        return False
+    expected = 1
+    for stride, side in sorted(zip(group.view.strides, group.shape, strict=True)):
+        if side != 1 and stride != expected:
+            return False
+        expected *= side
+    return True

@@ -1,0 +1,155 @@
+"""Everything that is to be said about one checkpoint that differs: what every renderer gets.
+
+A report is made from manifests alone, or with values too: then each changed group has a finding. Lines are its
+groups as people read them: folded where layers repeat, with ranges of the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from math import prod
+
+from git_theta.diff.finding import Finding, Statistics
+from git_theta.diff.fold import fold
+from git_theta.diff.leaves import LeafChange, leaf_changes
+from git_theta.diff.records import Change, Comparison, Kind, Summary
+from git_theta.diff.values import Values
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One file's comparison. A path is None on the side that does not have the file.
+
+    ``findings`` are by group name, and empty for a report of manifests alone. ``leaves`` are the values besides
+    tensors that differ. ``notes`` are sentences about the file: its mode, why values are not known.
+    """
+
+    old_path: str | None
+    new_path: str | None
+    comparison: Comparison
+    findings: dict[str, Finding] = field(default_factory=dict)
+    leaves: tuple[LeafChange, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Changes that are told as one: ``name`` is a group's name or a pattern of several."""
+
+    name: str
+    changes: tuple[Change, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """What happened to all of them."""
+        return self.changes[0].kind
+
+    @property
+    def statistics(self) -> list[Statistics]:
+        """Of those that have some."""
+        return [finding.statistics for finding in self.findings if finding.statistics]
+
+    @property
+    def weight(self) -> float:
+        """What to sort by: the largest relative change; groups that are no numbers count by their share."""
+        sizes = [s.relative if s.relative is not None else s.share for s in self.statistics]
+        if any(s.nan_in or s.inf_in for s in self.statistics):
+            return float("inf")
+        return max(sizes, default=1.0 if self.kind in (Kind.ADDED, Kind.REMOVED) else 0.0)
+
+
+def select(comparison: Comparison, globs: Sequence[str]) -> Comparison:
+    """The comparison with only those changes whose old or new name matches one of ``globs``; all without any."""
+    if not globs:
+        return comparison
+
+    def matches(change: Change) -> bool:
+        names = {change.name, *(side.group.name for side in (change.old, change.new) if side)}
+        return any(fnmatchcase(name, glob) for name in names for glob in globs)
+
+    return replace(comparison, changes=tuple(change for change in comparison.changes if matches(change)))
+
+
+def with_values(
+    report: Report,
+    old: Values | None,
+    new: Values | None,
+    threads: int,
+    histogram: bool = False,
+) -> Report:
+    """The report with what the values tell. A side is None where its values cannot be had at all."""
+    from git_theta.diff.findings import find_all  # NumPy is for those who read values
+
+    comparison = report.comparison
+    findings = find_all(comparison.changes, old, new, threads, histogram)
+    leaves: tuple[LeafChange, ...] = ()
+    if comparison.frame_changed:
+        sides = [
+            (summary.format, values) if summary and values else None
+            for summary, values in ((comparison.old, old), (comparison.new, new))
+        ]
+        leaves = leaf_changes(*sides) if all(sides) else ()
+    return replace(report, findings=findings, leaves=leaves)
+
+
+def lines(report: Report, expand: bool = False, sort: str = "model") -> list[Line]:
+    """The report's groups as lines, in model order or by largest change; ``expand`` gives each group its own."""
+    nothing = Finding()
+
+    def finding(change: Change) -> Finding:
+        return report.findings.get(change.name, nothing)
+
+    def line(name: str, members: list[Change]) -> Line:
+        return Line(name, tuple(members), tuple(map(finding, members)))
+
+    changes = report.comparison.changes
+    if expand:
+        found = [line(change.name, [change]) for change in changes]
+    else:
+        folded = fold(changes, lambda change: change.name, lambda change: _alike(change, finding(change)))
+        found = [one for name, members in folded for one in _renamed_alike(line(name, members), line)]
+    if sort == "change":
+        found.sort(key=lambda line: line.weight, reverse=True)
+    elif sort == "name":
+        found.sort(key=lambda line: line.name)
+    return found
+
+
+def old_names(line: Line) -> list[str]:
+    """The names that the groups of a line had before, as patterns."""
+    before = [change.old.group.name for change in line.changes if change.old]
+    return [pattern for pattern, _ in fold(before, lambda name: name, lambda _: None)]
+
+
+def _renamed_alike(line: Line, make: Callable[[str, list[Change]], Line]) -> list[Line]:
+    """The line, or one per group where renamed groups had names that make no single pattern."""
+    if line.kind is not Kind.RENAMED or len(old_names(line)) == 1:
+        return [line]
+    return [make(change.name, [change]) for change in line.changes]
+
+
+def parameters(summary: Summary) -> int:
+    """Elements of all groups, those of tied ones once; bytes of opaque groups are no parameters."""
+    counted = 0
+    seen: set[str] = set()
+    for value in summary.values:
+        if not seen.intersection(value.ties) and value.group.dtype != "opaque":
+            counted += prod(value.group.shape)
+        seen.update([value.group.name] if value.ties else [])
+    return counted
+
+
+def _alike(change: Change, finding: Finding) -> Hashable:
+    """Changes that may share a line: the same thing happened to groups of the same dtype and shape."""
+    sides = tuple((v.group.dtype, v.group.shape) if v else None for v in (change.old, change.new))
+    statistics = finding.statistics
+    marks = (
+        statistics is None,
+        statistics and (bool(statistics.nan_in), bool(statistics.inf_in), statistics.became_zero, statistics.numeric),
+        statistics and statistics.changed and statistics.changed == statistics.one_ulp,
+        statistics and statistics.rank,
+    )
+    return change.kind, sides, finding.nature, finding.problem is None, marks, change.tied, change.untied

@@ -1,0 +1,157 @@
+"""What people read, pinned to the letter, at 80 columns; and that every renderer survives hostile names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from git_theta.diff import Report, Style, markdown, render
+from git_theta.diff.as_json import document
+from git_theta.diff.words import percent, scientific, size, span
+from tests.unit.diff.support import Arrays, of_arrays, report, save
+
+RANDOM = np.random.default_rng(0)
+
+
+def weight(shape: tuple[int, ...] = (64, 32)) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(shape).standard_normal(shape).astype("f4")
+
+
+def layers(count: int, change: float = 0.0) -> Arrays:
+    return {f"h.{i}.w": weight() * np.float32(1 + change * (i + 1)) for i in range(count)}
+
+
+def text(made: Report, **style: Any) -> list[str]:
+    return list(render(made, Style(**style)))
+
+
+def test_one_changed_group_is_one_aligned_line_below_the_totals(tmp_path: Path) -> None:
+    made = of_arrays(tmp_path, {"a": weight(), "b": weight()}, {"a": weight(), "b": weight() * np.float32(1.5)})
+    assert text(made) == [
+        "diff --theta a/old.safetensors b/new.safetensors",
+        "2 groups, 4,096 parameters, 16.5 kB: 1 changed, 1 unchanged",
+        "  group  dtype    shape    changed  ‖Δ‖/‖W‖  max |Δ|  cosine",
+        "~ b      float32  [64,32]     100%      0.5      1.8       1",
+    ]
+
+
+def test_repeated_layers_fold_with_ranges_and_expand_on_request(tmp_path: Path) -> None:
+    made = of_arrays(tmp_path, layers(12), layers(12, 0.001))
+    assert text(made, width=100)[3:] == [
+        "~ h.{0..11}.w (12)  float32  [64,32]     100%  1.0e-3..0.012  3.6e-3..0.043  >0.999999..1"
+    ]
+    assert len(text(made, expand=True)) == 3 + 12
+
+
+def test_no_line_is_wider_than_the_terminal(tmp_path: Path) -> None:
+    old = {f"model.decoder.layers.{i}.self_attention.q_proj.weight": weight() for i in range(9)}
+    made = of_arrays(tmp_path, old, {name: a * np.float32(1.1) for name, a in old.items()})
+    for width in (80, 100, 200):
+        assert max(map(len, text(made, width=width))) <= width
+
+
+def test_sorting_by_change_and_top_show_the_largest(tmp_path: Path) -> None:
+    made = of_arrays(tmp_path, layers(3), layers(3, 0.1))
+    shown = text(made, expand=True, sort="change", top=1)
+    assert [line.split()[1] for line in shown if line.startswith("~")] == ["h.2.w"]
+    assert shown[-1] == "... and 2 lines more"
+
+
+def test_nan_that_came_in_is_loud(tmp_path: Path) -> None:
+    broken = weight()
+    broken[0, :3] = np.nan
+    broken[1, 0] = np.inf
+    made = of_arrays(tmp_path, {"w": weight()}, {"w": broken})
+    assert "    \x1b[1;31m3 elements became NaN\x1b[m" in text(made, colours=True)
+    assert "    1 element became infinite" in text(made)
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        (np.zeros((64, 32), "f4"), "all zero now"),
+        (np.nextafter(weight(), np.float32(9)), "every change is by one ulp, to the next representable number"),
+        (weight().T, "transposed, with equal content"),
+        (np.concatenate([weight(), weight()[:3]]), "3 rows appended, the rest is equal"),
+        (weight().astype("f8"), "dtype cast, every value is the same number"),
+        (weight().astype("f2"), "dtype cast, every value rounded"),
+        (weight() + np.outer(weight()[:, 0], weight()[0]), "the change has rank 1"),
+        (weight().reshape(32, 64), "the same bytes"),
+    ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
+)
+def test_what_happened_to_a_group_is_said(tmp_path: Path, new: np.ndarray[Any, Any], said: str) -> None:
+    made = of_arrays(tmp_path, {"w": weight()}, {"w": np.ascontiguousarray(new)})
+    assert f"    {said}" in text(made)
+
+
+def test_signs_of_zero_are_told(tmp_path: Path) -> None:
+    zeros = np.zeros(10, "f4")
+    made = of_arrays(tmp_path, {"w": zeros}, {"w": -zeros})
+    assert "    only bits changed that compare equal: signs of zero, payloads of NaN" in text(made)
+
+
+def test_renamed_layers_fold_and_say_their_old_names(tmp_path: Path) -> None:
+    old = {f"h.{i}.w": weight((8, i + 1)) for i in range(3)} | {f"h.{i}.b": weight((5,)) + i for i in range(3)}
+    new = {name.replace("h.", "layers."): array for name, array in old.items()}
+    shown = text(of_arrays(tmp_path, old, new))
+    assert any(line.startswith("> layers.{0..2}.b (3)") for line in shown)
+    assert "    renamed from h.{0..2}.b, the same values" in shown
+
+
+def test_values_besides_tensors_are_told_old_and_new(tmp_path: Path) -> None:
+    old = save(tmp_path / "old.safetensors", {"w": weight()}, {"epoch": "3"})
+    new = save(tmp_path / "new.safetensors", {"w": weight()}, {"epoch": "4"})
+    assert text(report(old, new))[1:] == [
+        "1 group, 2,048 parameters, 8.3 kB: 1 unchanged",
+        "~ (everything else: header, metadata, values that are no tensors)",
+        "    __metadata__.epoch '3' -> '4'",
+    ]
+
+
+def test_hostile_names_reach_no_terminal_and_no_markup(tmp_path: Path) -> None:
+    name = "\x1b]0;x\x07<script>|`*"
+    made = of_arrays(tmp_path, {name: weight()}, {name: weight() * 2})
+    assert not any("\x1b" in line or "\x07" in line for line in text(made))
+    shown = "\n".join(markdown.render(made))
+    assert "<script>" not in shown
+    assert "\x1b" not in shown
+
+
+def test_json_tells_every_group_by_itself_with_exact_numbers(tmp_path: Path) -> None:
+    made = of_arrays(tmp_path, layers(2), {**layers(2, 1.0), "new": weight()})
+    found = json.loads(json.dumps(document([made]), allow_nan=False))
+    (file,) = found["files"]
+    assert found["schema"] == 1
+    assert {name: count for name, count in file["counts"].items() if count} == {"changed": 2, "added": 1}
+    groups = {group["name"]: group for group in file["groups"]}
+    assert groups["h.0.w"]["statistics"]["relative"] == pytest.approx(1.0, rel=1e-6)
+    assert groups["new"]["old"] is None
+    assert groups["new"]["statistics"] is None
+
+
+def test_markdown_is_a_table_with_a_row_per_line(tmp_path: Path) -> None:
+    made = of_arrays(tmp_path, layers(12), layers(12, 0.001))
+    shown = list(markdown.render(made))
+    rows = [line for line in shown if line.startswith("|")]
+    assert len(rows) == 3
+    assert "<code>h.{0..11}.w</code> (12)" in rows[2]
+    assert len({row.replace("\\|", "").count("|") for row in rows}) == 1
+
+
+def test_numbers_are_short_and_never_round_to_a_lie() -> None:
+    assert [percent(x) for x in (0.0, 1e-9, 0.00123, 0.5, 0.99999, 1.0)] == [
+        "0%",
+        "<0.01%",
+        "0.12%",
+        "50.0%",
+        "99.9%",
+        "100%",
+    ]
+    assert [scientific(x) for x in (0.0, 1.234e-3, 0.5, 123.0, 4.56e7)] == ["0", "1.2e-3", "0.5", "123", "4.6e7"]
+    assert [size(x) for x in (0, 999, 1500, 2_938_000, 496_000_000)] == ["0 B", "999 B", "1.5 kB", "2.9 MB", "496 MB"]
+    assert span([], percent) == ""
