@@ -23,10 +23,20 @@ _SIDE = 64
 _INTRUDER = Path(__file__).with_name("intruder.py")
 
 
+_set_up: dict[str, bytes] = {}
+"""What install and track wrote the first time. It is the same in every new repository and takes a second to make."""
+
+
 def track_checkpoints(repo: GitRepo) -> GitRepo:
-    """Make ``repo`` track every checkpoint, as a user does, with one commit that says so."""
-    repo.theta("install", "--global")
-    repo.theta("track", *PATTERNS)
+    """Make an empty ``repo`` track every checkpoint, as a user does, with one commit that says so."""
+    config, attributes = repo.home / ".gitconfig", repo.path / ".gitattributes"
+    if _set_up:
+        config.write_bytes(_set_up["config"])
+        attributes.write_bytes(_set_up["attributes"])
+    else:
+        repo.theta("install", "--global")
+        repo.theta("track", *PATTERNS)
+        _set_up.update(config=config.read_bytes(), attributes=attributes.read_bytes())
     repo.commit("track checkpoints")
     return repo
 
