@@ -167,6 +167,10 @@ run_tests() {
     GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 "$here/.venv-test/bin/python" -m pytest -q -n auto
 }
 
+if [ $# -gt 1 ]; then
+    usage >&2
+    exit 2
+fi
 case "${1:-}" in
 "") set_up ;;
 --demo) run_demo ;;

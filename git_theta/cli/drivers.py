@@ -162,10 +162,25 @@ def write(scope: str, force: bool = False) -> list[str]:
             f"{key} is {value!r} in {scope} configuration, which another program wrote",
             hint=f"to replace it: git theta install --{scope} --force",
         )
-    changed = [(key, value) for key, value in wanted(program_for_git()).items() if found.get(key) != value]
+    program = _working_program(found) or program_for_git()
+    changed = [(key, value) for key, value in wanted(program).items() if found.get(key) != value]
     for key, value in changed:
         ask_git("config", f"--{scope}", "--replace-all", key, value)
     return [key for key, _ in changed]
+
+
+def _working_program(found: dict[str, str]) -> str | None:
+    """The absolute path that is configured already, quoted, if this very version is there.
+
+    A path works where PATH differs, in an editor or a cron job; a name does not replace it.
+    """
+    key = "filter.theta.process"
+    if key not in found or not is_ours(key, found[key]):
+        return None
+    program = program_of(found[key])
+    if not os.path.isabs(program) or _version_of(program) != f"git-theta {__version__}":
+        return None
+    return shlex.quote(program)
 
 
 def take_back(scope: str) -> tuple[list[str], dict[str, str]]:

@@ -7,6 +7,7 @@ becomes a placeholder and a loud message, unless ``theta.missing=fail`` asks Git
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from git_theta.cli.hooks import PENDING
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from git_theta.tensors.writer import Content
 
 
+_CLAIMS = {".safetensors", ".gguf", ".npy", ".npz", ".pt", ".pth"}
+"""Endings that promise a format we know; others, such as .bin, may be anything."""
+
+
 def clean(workspace: Workspace, path: str, content: Content) -> bytes:
     """The manifest of ``content``, which Git says belongs to ``path``."""
     worktree = workspace.repository.worktree
@@ -31,6 +36,8 @@ def clean(workspace: Workspace, path: str, content: Content) -> bytes:
     )
     if cleaned.warning:
         warn(f"{path}: {cleaned.warning}")
+    elif cleaned.format == "opaque" and PurePath(path).suffix.lower() in _CLAIMS:
+        warn(f"{path}: the content is of no known checkpoint format; stored whole as one group")
     return cleaned.manifest
 
 
@@ -47,7 +54,7 @@ def smudge(workspace: Workspace, path: str, text: bytes) -> Smudged:
             raise smudged.problem
         if isinstance(smudged.problem, TooLarge):
             (workspace.repository.git_dir / PENDING).touch()
-        warn(f"{path}: {smudged.problem}", placeholder_hint(path, smudged.problem))
+        warn(f"{path}: {smudged.problem}", _placeholder_hint(path, smudged.problem))
     return smudged
 
 
@@ -101,6 +108,12 @@ def _for_diff(workspace: Workspace, request: Mapping[str, str]) -> bool:
     )
 
 
-def placeholder_hint(path: str, problem: ThetaError) -> str:
-    """What to type for a file that was left as a placeholder."""
-    return f"{path} holds its manifest for now, Git is not affected; {problem.hint}"
+def _placeholder_hint(path: str, problem: ThetaError) -> str | None:
+    """What to type for a file that was left as a placeholder, or as the damaged manifest it is."""
+    from git_theta.filters.smudge import TooLarge
+    from git_theta.tensors import DamagedValue, MissingValue
+
+    if not isinstance(problem, (DamagedValue, TooLarge)):
+        return problem.hint.replace("PATH", path) if problem.hint else None
+    remedy = "git theta pull completes it" if isinstance(problem, MissingValue) else problem.hint
+    return f"{path} holds its manifest for now, Git is not affected; {remedy}"

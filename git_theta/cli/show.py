@@ -14,7 +14,6 @@ from git_theta.cli.text import human, plural, printable, table
 from git_theta.cli.tracked import is_placeholder
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
-from git_theta.gitio.process import GitFailed, ask_git
 from git_theta.gitio.repository import NotARepository
 from git_theta.manifest import parse
 from git_theta.model import Group, Inline, Manifest, Where
@@ -24,6 +23,9 @@ class NothingToShow(ThetaError):
     """There is no checkpoint of that name."""
 
     exit_code = Exit.FAILED
+
+
+_LIST = "git theta ls-files lists the checkpoints of the index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ def command(target: str, as_json: bool) -> None:
     """Show the parameter groups of a checkpoint: name, dtype, shape, bytes, update, digest; then totals.
 
     PATH is the file in the worktree (tracked or not, even outside a repository); PATH@REV is the
-    checkpoint in a commit, PATH@ the one in the index.
+    checkpoint in a commit, PATH@ the one in the index. "update" says how a value is stored: dense (encoded
+    whole), inline (so small that the manifest holds it). The skeleton is every byte outside the groups.
 
     Example: git theta show model.safetensors@HEAD~1
     """
@@ -79,10 +82,10 @@ def _listing(target: str) -> Listing:
         path, at, revision = target.rpartition("@")
         if not at:
             path, revision = target, ""
-        name = f"{revision}:{_from_root(workspace, path)}"
-        manifest = workspace.manifest(name)
+        name = _from_root(workspace, path)
+        manifest = None if name.startswith("../") else workspace.manifest(f"{revision}:{name}")
         if manifest is None:
-            raise NothingToShow(_why_not(name), hint="git theta ls-files lists the checkpoints of the index")
+            raise _nothing(workspace, path, revision)
         return _stored(workspace, f"{path}@{revision}", manifest)
     finally:
         workspace.close()
@@ -93,12 +96,18 @@ def _from_root(workspace: Workspace, path: str) -> str:
     return Path(os.path.relpath(Path(path).absolute(), workspace.repository.root)).as_posix()
 
 
-def _why_not(name: str) -> str:
-    try:
-        kind = ask_git("cat-file", "-t", name).decode().strip()
-    except GitFailed:
-        return f"there is no {printable(name)} in this repository"
-    return f"{printable(name)} is a {kind} that holds no manifest"
+def _nothing(workspace: Workspace, path: str, revision: str) -> NothingToShow:
+    """Why there is nothing to show: outside, no such revision, no such file in it, or no checkpoint."""
+    name = _from_root(workspace, path)
+    where = printable(revision) if revision else "the index"
+    if name.startswith("../"):
+        return NothingToShow(f"{printable(path)} is outside this repository", hint="change into its repository first")
+    if revision and not workspace.blobs.exists(revision):
+        return NothingToShow(f"there is no revision {where}", hint="git log --oneline shows revisions")
+    if workspace.blobs.exists(f"{revision}:{name}"):
+        return NothingToShow(f"{printable(path)} in {where} is no checkpoint of git-theta", hint=_LIST)
+    missing = "" if revision or Path(path).exists() else "on disk or "
+    return NothingToShow(f"there is no file {printable(path)} {missing}in {where}", hint=_LIST)
 
 
 def _examined(path: Path) -> Listing:
@@ -175,7 +184,7 @@ def _text(listing: Listing) -> str:
     parameters = sum(prod(row.shape) for row in listing.rows if row.tied_to is None and row.dtype != "opaque")
     totals = (
         f"{plural(len(listing.rows), 'group')}, {parameters:,} parameters, {listing.size:,} bytes "
-        f"({human(listing.size)}), of which {listing.skeleton:,} skeleton; format {listing.format}"
+        f"({human(listing.size)}), {listing.skeleton:,} of them skeleton; format {listing.format}"
     )
     parts = [table(("group", "dtype", "shape", "bytes", "update", "digest"), rows, right=(3,)), "", totals]
     return "\n".join([*parts, *([f"warning: {listing.warning}"] if listing.warning else [])])

@@ -9,12 +9,24 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
+from git_theta.cli.text import printable
 from git_theta.cli.workspace import Workspace
 from git_theta.errors import ThetaError
 from git_theta.gitio.attributes import check_attributes
 from git_theta.gitio.process import ask_git
 from git_theta.manifest import looks_like_manifest, parse
 from git_theta.model import Manifest
+
+
+class NothingMatches(ThetaError):
+    """The paths name no tracked checkpoint."""
+
+
+_EMPTY_BLOBS = {
+    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
+}
+"""Git's name of an empty file, in its two object formats: there is nothing in it to track."""
 
 
 class State(Enum):
@@ -47,8 +59,19 @@ def tracked(workspace: Workspace, pathspecs: Sequence[str] = (), revision: str |
     return [
         Tracked(path, blob, mode == "100755", tag == "S", workspace.manifest(blob))
         for path, mode, blob, tag in entries
-        if path in handled
+        if path in handled and blob not in _EMPTY_BLOBS
     ]
+
+
+def matching(workspace: Workspace, pathspecs: Sequence[str]) -> list[Tracked]:
+    """As :func:`tracked`, for a user who named files; raises :class:`NothingMatches` when none of them is tracked."""
+    found = tracked(workspace, pathspecs)
+    if pathspecs and not found:
+        raise NothingMatches(
+            f"no tracked checkpoint matches {' '.join(map(printable, pathspecs))}",
+            hint="git theta ls-files lists them; a file that is not in the index comes with git checkout",
+        )
+    return found
 
 
 def state(workspace: Workspace, item: Tracked) -> State:

@@ -36,9 +36,13 @@ MANIFEST_LIMIT = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What Git is to store, and why the file was taken as opaque, if it was."""
+    """What Git is to store; ``format`` is None for content that was no checkpoint: a manifest, or nothing.
+
+    ``warning`` says why a file that claims a format was taken as opaque.
+    """
 
     manifest: bytes
+    format: str | None = None
     warning: str | None = None
 
 
@@ -69,11 +73,14 @@ class Cleaner:
 
         ``worktree_file`` may be the file the content comes from. ``priors`` gives earlier versions of it, the
         preferred first, when they are needed. Raises :class:`DamagedManifest` for content that begins as a
-        manifest and is none, OSError when the store cannot be written.
+        manifest and is none, OSError when the store cannot be written. Nothing is the manifest of nothing.
         """
         buffer = memoryview(bytearray(HEAD))
         head = bytes(buffer[: content.readinto(buffer)])
         stream = _Prefixed(head, content)
+        if not head:
+            # Git takes an empty worktree file for an empty blob without asking; anything else would be a change.
+            return Cleaned(b"")
         if looks_like_manifest(head):
             return Cleaned(self._manifest(stream))
         hint = _open_hint(worktree_file, head)
@@ -109,7 +116,7 @@ class Cleaner:
         over = memoryview(bytearray(HEAD))
         extra = stream.readinto(over)
         if result.length == found.layout.size and not extra and self._holds(result.manifest, found, recorder, forced):
-            return Cleaned(render(result.manifest), found.warning)
+            return Cleaned(render(result.manifest), found.layout.format, found.warning)
         with self._store.spool(SPOOL_IN_MEMORY) as spool:
             left = result.length
             for part in self._reader.stream(result.manifest) if left else ():
@@ -143,7 +150,7 @@ class Cleaner:
         found = scan(FileSource(file, size), forced)
         file.seek(0)
         result = self._writer.write(found.layout, _FileContent(file), priors=priors(), progress=self._progress)
-        return Cleaned(render(result.manifest), found.warning)
+        return Cleaned(render(result.manifest), found.layout.format, found.warning)
 
 
 class _Prefixed:

@@ -16,7 +16,7 @@ from git_theta.errors import ThetaError
 from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion, looks_like_manifest, parse
 from git_theta.model import Digest, Manifest, Oid, Slot, StoredObject
 from git_theta.store import Catalogue, Store
-from git_theta.tensors import DamagedValue, Reader
+from git_theta.tensors import DamagedValue, MissingValue, Reader
 
 WHOLE_IN_MEMORY = 64 << 20
 """Files up to this size are checked in memory and sent from there; larger ones are decoded twice when new here."""
@@ -124,7 +124,7 @@ class Smudger:
         return [stored for stored in manifest.objects if not self._store.has(stored.oid, stored.size)]
 
     def present(self, manifest: Manifest) -> None:
-        """Make every object of ``manifest`` be here; raises :class:`DamagedValue` for the first group without."""
+        """Make every object of ``manifest`` be here; raises :class:`MissingValue` for the first group without."""
         absent = self._absent(manifest)
         reasons = self._bring(absent) if absent and self._bring else {}
         gone = {stored.oid for stored in absent if not self._store.has(stored.oid, stored.size)}
@@ -133,10 +133,10 @@ class Smudger:
             if oids:
                 found = self._store.stat(oids[0])
                 why = "it is not here" if found is None else f"it has {found.st_size:,} bytes, which is not its size"
-                raise DamagedValue(name, oids[:1], f"{why} ({reasons[oids[0]]})" if oids[0] in reasons else why)
+                raise MissingValue(name, oids[:1], f"{why} ({reasons[oids[0]]})" if oids[0] in reasons else why)
         if gone:
             oid = min(gone)
-            raise DamagedValue("(base of another)", [oid], reasons.get(oid, "it is not here"))
+            raise MissingValue("(base of another)", [oid], reasons.get(oid, "it is not here"))
 
     def _told(self, parts: Iterator[memoryview]) -> Iterator[memoryview]:
         for part in parts:

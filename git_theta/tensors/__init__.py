@@ -4,7 +4,7 @@ The only place that knows how a value is spread over objects and what an update 
 """
 
 from git_theta.tensors.flow import Slab, file_slabs
-from git_theta.tensors.reader import DamagedValue, Reader
+from git_theta.tensors.reader import DamagedValue, MissingValue, Reader
 from git_theta.tensors.writer import Writer, WriteResult
 
-__all__ = ["DamagedValue", "Reader", "Slab", "WriteResult", "Writer", "file_slabs"]
+__all__ = ["DamagedValue", "MissingValue", "Reader", "Slab", "WriteResult", "Writer", "file_slabs"]

@@ -42,6 +42,12 @@ class DamagedValue(ThetaError):
         )
 
 
+class MissingValue(DamagedValue):
+    """A group's object is not on this machine."""
+
+    exit_code = Exit.MISSING
+
+
 @dataclass(frozen=True, slots=True)
 class _Stored:
     """One encoded chunk: bytes [start, start + size) of the object, ``length`` bytes once decoded."""
@@ -207,7 +213,8 @@ class _Naming:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (DamagedObject, MissingObject)):
-            raise DamagedValue(self._group, [error.oid], str(error).removeprefix(f"object {error.oid} ")) from None
+            kind = MissingValue if isinstance(error, MissingObject) else DamagedValue
+            raise kind(self._group, [error.oid], f"it {str(error).removeprefix(f'object {error.oid} ')}") from None
         if isinstance(error, OSError):
             raise DamagedValue(self._group, _oids(self._where), error.strerror or str(error)) from error
 

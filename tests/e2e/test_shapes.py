@@ -67,7 +67,7 @@ def test_every_sample_of_every_format_comes_back(repo: GitRepo) -> None:
 
 
 def test_tiny_files_come_back(repo: GitRepo) -> None:
-    files = {"empty.pt": b"", "newline.pt": b"\n", "nul.pt": b"\0", "magic.pt": b"git-theta"}
+    files = {"newline.pt": b"\n", "nul.pt": b"\0", "magic.pt": b"git-theta"}
     files |= {f"{size}.pt": bytes(range(size)) for size in (2, 7, 8, 9, 15, 16, 47, 48, 49)}
     come_back(repo, files)
 
@@ -80,6 +80,21 @@ def test_an_empty_file_becomes_a_checkpoint_and_empty_again(repo: GitRepo) -> No
     repo.git("checkout", "--quiet", "HEAD~1")
     assert repo.read(MODEL) == checkpoint()
     repo.git("checkout", "--quiet", "HEAD~1")
+    assert repo.read(MODEL) == b""
+
+
+def test_an_empty_file_never_looks_modified(repo: GitRepo) -> None:
+    repo.write(MODEL, b"")
+    repo.commit("empty")
+    repo.git("diff", "--exit-code")
+    repo.git("diff-index", "--quiet", "HEAD")
+    repo.git("checkout", "-q", "-b", "side")
+    repo.write("b", b"b")
+    repo.commit("b")
+    repo.git("checkout", "-q", "main")
+    repo.write("c", b"c")
+    repo.commit("c")
+    repo.git("merge", "-m", "both", "side")
     assert repo.read(MODEL) == b""
 
 
@@ -109,7 +124,9 @@ def test_an_unknown_format_is_one_opaque_group(repo: GitRepo) -> None:
     content = np.random.default_rng(5).bytes(3_000_000)
     repo.write("weights.pt", content)
     done = repo.run("git", "add", "weights.pt")
-    assert done.stderr == b""
+    assert done.stderr.splitlines() == [
+        b"git-theta: weights.pt: the content is of no known checkpoint format; stored whole as one group"
+    ]
     repo.git("commit", "-m", "opaque")
     assert restored(repo, "weights.pt") == content
 

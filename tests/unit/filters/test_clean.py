@@ -43,7 +43,7 @@ LONG_HEADER = safetensors(WEIGHTS, "x" * HEAD)
 
 
 class TestStreamAlone:
-    @pytest.mark.parametrize("data", [b"", b"x", b"git-theta", noise(100), noise(HEAD), noise(HEAD + 1), WHOLE])
+    @pytest.mark.parametrize("data", [b"x", b"git-theta", noise(100), noise(HEAD), noise(HEAD + 1), WHOLE])
     def test_comes_back(self, bench: Bench, data: bytes) -> None:
         cleaned = bench.cleaner.clean(Content(data))
         assert cleaned.warning is None
@@ -82,7 +82,6 @@ WORKTREE: dict[str, tuple[bytes, bytes]] = {
     "longer": (WHOLE + b"x", WHOLE),
     "much longer": (WHOLE + noise(2 * CHUNK), WHOLE),
     "empty": (b"", WHOLE),
-    "there while nothing is streamed": (WHOLE, b""),
     "there while its head is streamed": (WHOLE, WHOLE[:100]),
     "there while more than its head is streamed": (WHOLE, WHOLE[: HEAD + 100]),
     "malformed while the stream is not": (LONG_HEADER[:-1], LONG_HEADER),
@@ -235,3 +234,10 @@ def test_any_byte_may_differ_from_the_worktree_file(tmp_path: Path, builder: str
             cleaned = bench.cleaner.clean(Content(changed), worktree_file=path)
             assert_same(cleaned, other.cleaner.clean(Content(changed)))
             assert bench.smudge(cleaned.manifest) == changed
+
+
+def test_nothing_is_the_manifest_of_nothing(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "empty.pt"
+    path.write_bytes(WHOLE)
+    assert bench.cleaner.clean(Content(b""), worktree_file=path).manifest == b""
+    assert bench.smudge(b"") == b""
