@@ -55,9 +55,13 @@ def command(rev: tuple[str, ...], everything: bool, groups: tuple[str, ...], rem
 
 
 def _manifests(workspace: Workspace, revisions: tuple[str, ...], everything: bool) -> Iterable[Manifest]:
+    """What is asked for: of commits, every manifest, since a commit's own attributes may not be in force here."""
     if everything:
-        found = named_manifests(workspace.repository.root, workspace.blobs, ["--all", "--reflog"])
-        return [manifest for _, _, manifest in found]
-    places: tuple[str | None, ...] = revisions or (None, *(["HEAD"] if workspace.blobs.exists("HEAD") else []))
-    items = (item for place in places for item in tracked(workspace, (), place))
-    return [item.manifest for item in items if item.manifest]
+        revisions = ("--all", "--reflog")
+    elif not revisions:
+        if workspace.repository.worktree:
+            yield from (item.manifest for item in tracked(workspace) if item.manifest)
+        revisions = ("HEAD",) if workspace.blobs.exists("HEAD") else ()
+    trees = revisions if everything else tuple(f"{revision}^{{tree}}" for revision in revisions)
+    if trees:
+        yield from (manifest for _, _, manifest in named_manifests(workspace.repository.root, workspace.blobs, trees))

@@ -9,6 +9,7 @@ import click
 from git_theta.cli.sending import send
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.gitio.process import ask_git
+from git_theta.gitio.remotes import remote_address
 from git_theta.lfs import Remote, find_remote, new_objects
 
 
@@ -56,5 +57,7 @@ def _known(workspace: Workspace, oids: list[str]) -> list[str]:
 
 def _branches(workspace: Workspace, remote: Remote) -> list[str]:
     """The commits that the remote's branches and tags have."""
-    answer = ask_git("ls-remote", "--heads", "--tags", remote.url, cwd=workspace.repository.root)
+    root = workspace.repository.root
+    address = remote_address(root, remote.name, remote.url)
+    answer = ask_git("ls-remote", "--heads", "--tags", address, cwd=root)
     return [line.split("\t")[0] for line in answer.decode("utf-8", "replace").splitlines()]

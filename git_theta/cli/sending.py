@@ -9,6 +9,7 @@ from git_theta.cli.output import warn
 from git_theta.cli.text import human, plural, printable
 from git_theta.cli.workspace import Workspace
 from git_theta.errors import Exit, ThetaError
+from git_theta.gitio.remotes import remote_address
 from git_theta.lfs import LocalEnd, Need, RefRefused, Remote, announce, end_of
 from git_theta.model import Oid
 
@@ -43,7 +44,9 @@ def send(workspace: Workspace, remote: Remote, needs: Mapping[Oid, Need]) -> int
     end.send(workspace.store, here)
     if workspace.settings.objects_ref and not isinstance(end, LocalEnd):
         try:
-            announce(workspace.repository.root, remote.name, (n.stored for n in needs.values()), workspace.store.tmp)
+            root = workspace.repository.root
+            address = remote_address(root, remote.name, remote.url)
+            announce(root, address, (need.stored for need in needs.values()), workspace.store.tmp)
         except RefRefused as refusal:
             warn(str(refusal), refusal.hint)
     return sum(stored.size for stored in here)

@@ -11,9 +11,9 @@ from urllib.parse import unquote, urlsplit
 from git_theta.gitio.process import GitFailed, ask_git
 
 
-def remote_names(root: Path) -> list[str]:
-    """Every configured remote, in Git's order."""
-    return os.fsdecode(ask_git("remote", cwd=root)).splitlines()
+def remote_names(root: Path, *, elsewhere: bool = False) -> list[str]:
+    """Every configured remote, in Git's order. ``elsewhere`` as for :func:`~git_theta.gitio.process.ask_git`."""
+    return os.fsdecode(ask_git("remote", cwd=root, elsewhere=elsewhere)).splitlines()
 
 
 def remote_url(root: Path, remote: str, *, push: bool = False) -> str:
@@ -22,6 +22,21 @@ def remote_url(root: Path, remote: str, *, push: bool = False) -> str:
         options = ["--push"] if push else []
         return os.fsdecode(ask_git("remote", "get-url", *options, remote, cwd=root)).splitlines()[0]
     return os.fsdecode(ask_git("ls-remote", "--get-url", remote, cwd=root)).removesuffix("\n")
+
+
+def remote_address(root: Path, remote: str, url: str) -> str:
+    """What to call a remote that Git pushes to at ``url``, where fetch is to ask the same place.
+
+    Its name, unless it is fetched from elsewhere or has several addresses; then the address.
+    """
+    if remote not in remote_names(root):
+        return remote
+    return remote if {remote_url(root, remote), *push_urls(root, remote)} == {url} else url
+
+
+def push_urls(root: Path, remote: str) -> list[str]:
+    """Every address that Git pushes to for a remote's name."""
+    return os.fsdecode(ask_git("remote", "get-url", "--push", "--all", remote, cwd=root)).splitlines()
 
 
 def default_remote(root: Path) -> str | None:
@@ -74,6 +89,11 @@ def lfs_url(root: Path, remote: str) -> str | None:
                 if answer:
                     return os.fsdecode(answer).removesuffix("\n")
     return None
+
+
+def transfer_agent(root: Path) -> str | None:
+    """The program that git-lfs hands all transfers to without asking any server; None when there is none."""
+    return _value(root, "lfs.standalonetransferagent")
 
 
 def borrowed_folders(common_dir: Path) -> list[Path]:

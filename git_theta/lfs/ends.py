@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +22,7 @@ _BLOCK = 1 << 20
 
 
 class TransferFailed(ThetaError):
-    """Objects could not be sent: nothing may be pushed that names them."""
+    """Objects could not be sent, so nothing may be pushed that names them; or nobody was there to ask for them."""
 
 
 class End(Protocol):
@@ -35,10 +36,16 @@ class End(Protocol):
         """Bring ``objects`` there from ``store``; raises :class:`TransferFailed` unless all arrived."""
 
     def receive(self, store: Store, objects: Sequence[StoredObject]) -> Mapping[Oid, str]:
-        """Bring ``objects`` from there into ``store``; returns the reason for each that did not come."""
+        """Bring ``objects`` from there into ``store``; returns the reason for each that did not come.
 
-    def lacks(self, objects: Sequence[StoredObject]) -> Mapping[Oid, str]:
-        """Which of ``objects`` are not there, and what was found instead."""
+        Raises :class:`TransferFailed` when the other end could not be spoken to at all.
+        """
+
+    def lacks(self, objects: Sequence[StoredObject], *, thorough: bool = False) -> Mapping[Oid, str]:
+        """Which of ``objects`` are not there, and what was found instead.
+
+        ``thorough`` looks at the objects themselves where a quick answer could be untrue.
+        """
 
 
 class LocalEnd:
@@ -49,13 +56,18 @@ class LocalEnd:
         self._store = store
 
     def send(self, store: Store, objects: Sequence[StoredObject]) -> None:
-        """Copy after checking: what a remote keeps must be whole."""
-        for wanted in objects:
-            if self._store.has(wanted.oid, wanted.size):
-                continue
-            if _sha256(store.path(wanted.oid)) != wanted.oid:
-                raise TransferFailed(f"object {wanted.oid} is damaged here", hint="git theta fsck")
-            _place(store.path(wanted.oid), self._store, wanted.oid)
+        """Link or copy what is not there, after checking."""
+        # Their use is noted before they are there, because a link brings the age of its source along.
+        absent = [o for o in objects if not (self._store.use(o.oid) and self._store.has(o.oid, o.size))]
+        check_whole(store, absent)
+        try:
+            for wanted in absent:
+                _place(store.path(wanted.oid), self._store, wanted.oid)
+        except OSError as error:
+            raise TransferFailed(
+                f"{self.name}: {error.filename or self._store.root}: {error.strerror or error}",
+                hint="nothing was pushed; mend that, then repeat the push",
+            ) from None
 
     def receive(self, store: Store, objects: Sequence[StoredObject]) -> Mapping[Oid, str]:
         """Link or copy. A linked object is the very file; values are checked when they are decoded."""
@@ -65,28 +77,54 @@ class LocalEnd:
                 missing[wanted.oid] = f"{self.name} does not have it"
                 continue
             try:
+                store.use(wanted.oid)
                 _place(self._store.path(wanted.oid), store, wanted.oid)
             except (OSError, ThetaError) as error:
                 missing[wanted.oid] = f"{self.name}: {error}"
         return missing
 
-    def lacks(self, objects: Sequence[StoredObject]) -> Mapping[Oid, str]:
-        """By size, which is what a crash or a full disk gets wrong; ``fsck`` over there reads every byte."""
-        return {o.oid: "not there" for o in objects if not self._store.has(o.oid, o.size)}
+    def lacks(self, objects: Sequence[StoredObject], *, thorough: bool = False) -> Mapping[Oid, str]:
+        """By size, which is what a crash or a full disk gets wrong; ``thorough`` reads every byte."""
+        lacking = {o.oid: "not there" for o in objects if not self._store.has(o.oid, o.size)}
+        for stored in objects if thorough else ():
+            if stored.oid not in lacking and _sha256(self._store.path(stored.oid)) != stored.oid:
+                lacking[stored.oid] = "damaged there"
+        return lacking
+
+
+def check_whole(store: Store, objects: Sequence[StoredObject]) -> None:
+    """Raise :class:`TransferFailed` unless every one of ``objects`` is whole: what a remote keeps must be.
+
+    Not every server looks at what it is sent, and one that took a damaged object would never take the good one.
+    """
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
+        found = threads.map(lambda o: _sha256(store.path(o.oid)), objects)
+        for stored, digest in zip(objects, found, strict=True):
+            if digest != stored.oid:
+                raise TransferFailed(
+                    f"object {stored.oid} is damaged here, so nothing was sent",
+                    hint="git theta fsck moves it away; then git theta fetch, or git add --renormalize PATH, "
+                    "brings it anew",
+                )
 
 
 def _place(source: Path, store: Store, oid: Oid) -> None:
     """A hard link where the file system can, a checked copy otherwise."""
     target = store.path(oid)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):
-        link = target.with_name(f".{oid[:16]}.{os.getpid()}")
+    _make_folder(store.tmp)
+    _make_folder(target.parent)
+    link = store.tmp / f"link-{oid[:16]}-{os.getpid()}"
+    try:
         os.link(source, link)
         os.replace(link, target)
+    except OSError:
+        _copy(source, store, oid)
+    finally:
         # Renaming one name of a file onto another name of the same file does nothing and leaves both.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(link)
-        return
+        link.unlink(missing_ok=True)
+
+
+def _copy(source: Path, store: Store, oid: Oid) -> None:
     draft = store.draft()
     try:
         with open(source, "rb", buffering=0) as file:
@@ -97,6 +135,16 @@ def _place(source: Path, store: Store, oid: Oid) -> None:
         draft.put()
     finally:
         draft.discard()
+
+
+def _make_folder(path: Path) -> None:
+    """With the permissions of the folder above: a repository on a shared disk stays writable for the whole team."""
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    with contextlib.suppress(FileExistsError):  # somebody else was faster
+        path.mkdir()
+        path.chmod(path.parent.stat().st_mode & 0o7777)
 
 
 def _sha256(path: Path) -> str:

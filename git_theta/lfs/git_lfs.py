@@ -9,21 +9,39 @@ what arrived is looked at in the store, not believed.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from git_theta.errors import ThetaError
 from git_theta.gitio.process import ask_git
-from git_theta.lfs.ends import TransferFailed
+from git_theta.lfs.ends import TransferFailed, check_whole
 from git_theta.lfs.pointers import render_pointer
 from git_theta.model import Oid, StoredObject
 from git_theta.store import Store
 
 IDENTITY = ("-c", "user.name=git-theta", "-c", "user.email=git-theta@localhost")
 """Who makes the commits that only machines read."""
+
+
+_CHATTER = (
+    "Uploading",
+    "Downloading",
+    "fetch:",
+    "hint:",
+    "Errors logged to",
+    "Use `git lfs logs",
+    "error: failed to fetch some objects",
+)
+"""How lines begin that say nothing about a failure."""
+_PASSING = re.compile(r"batch response: (?:Fatal error: Server error|Rate limit exceeded)")
+"""What may be another answer in a moment."""
+PAUSE = 1.0
+"""Seconds before the second attempt."""
 
 
 class GitLfsNotFound(ThetaError):
@@ -48,11 +66,13 @@ class GitLfsEnd:
         """Upload what the server lacks; the server is asked, so sending twice costs one question."""
         if not objects:
             return
+        check_whole(store, objects)
         names = "".join(f"{o.oid}\n" for o in objects).encode()
-        code, words = self._run(store, ["push", "--object-id", self._remote, "--stdin"], names)
+        code, said = self._run(store, ["push", "--object-id", self._remote, "--stdin"], names)
         if code:
             raise TransferFailed(
-                f"git-lfs could not send objects to {self.name}: {words}", hint="nothing was pushed; repeat the push"
+                f"git-lfs could not send objects to {self.name}: {_last_words(said) or f'exit code {code}'}",
+                hint="nothing was pushed; repeat the push",
             )
 
     def receive(self, store: Store, objects: Sequence[StoredObject]) -> Mapping[Oid, str]:
@@ -63,33 +83,55 @@ class GitLfsEnd:
         # git-lfs takes a file of the right name for the object, whatever its size.
         for damaged in (o.oid for o in wanted if store.stat(o.oid)):
             store.quarantine(damaged)
-        code, words = self._run(store, ["fetch", self._remote, pointer_commit(self._root, wanted, store.tmp)], b"")
-        reason = words or (f"git-lfs exited with {code}" if code else f"{self.name} does not have it")
-        return {o.oid: reason for o in wanted if not store.has(o.oid, o.size)}
+        code, said = self._run(store, ["fetch", self._remote, pointer_commit(self._root, wanted, store.tmp)], b"")
+        words = _last_words(said)
+        missing = [o.oid for o in wanted if not store.has(o.oid, o.size)]
+        if code and len(missing) == len(wanted) and not any(oid in said for oid in missing):
+            raise TransferFailed(words or f"git-lfs exited with {code}")
+        return {oid: _about(oid, said) or words or f"{self.name} does not have it" for oid in missing}
 
-    def lacks(self, objects: Sequence[StoredObject]) -> Mapping[Oid, str]:
-        """Ask the server, through git-lfs, which of ``objects`` it would send."""
+    def lacks(self, objects: Sequence[StoredObject], *, thorough: bool = False) -> Mapping[Oid, str]:
+        """Ask the server which of ``objects`` it would send; ``thorough`` begins to download each."""
         from git_theta.lfs.probe import probe
 
-        return probe(self._root, self._remote, self._url, objects)
+        require_git_lfs(self.name)
+        return probe(self._root, self._remote, self._url, objects, thorough=thorough)
 
     def _run(self, store: Store, arguments: Sequence[str], stdin: bytes) -> tuple[int, str]:
-        """Run git-lfs against this remote and our store; returns its exit code and last words."""
-        if shutil.which("git-lfs") is None:
-            raise GitLfsNotFound(
-                f"git-lfs is not installed, and objects travel to and from {self.name} with it; nothing was sent",
-                hint="Debian, Ubuntu: sudo apt-get install git-lfs\nmacOS: brew install git-lfs\n"
-                "others: https://git-lfs.com (a remote on a local path works without it)",
-            )
+        """Run git-lfs against this remote and our store; returns its exit code and what it said.
+
+        A server that is busy or stumbles is asked once more: git-lfs repeats transfers, but not the first question.
+        """
+        require_git_lfs(self.name)
         store.objects.mkdir(parents=True, exist_ok=True)
-        options = [f"lfs.storage={store.root}", "lfs.fetchinclude=", "lfs.fetchexclude=", "lfs.fetchrecentalways=false"]
+        options = [
+            f"lfs.storage={store.root}",
+            "lfs.fetchinclude=",
+            "lfs.fetchexclude=",
+            "lfs.fetchrecentalways=false",
+            "lfs.locksverify=false",  # locks are on paths, and objects have none
+        ]
         if self._url:
             options.append(f"remote.{self._remote}.url={self._url}")
         command = ["git", *(word for option in options for word in ("-c", option)), "lfs", *arguments]
         output = subprocess.PIPE if self._terminal is None else self._terminal
-        done = subprocess.run(command, cwd=self._root, input=stdin, stdout=output, stderr=output, check=False)
-        said = ((done.stdout or b"") + b"\n" + (done.stderr or b"")).decode("utf-8", "replace")
-        return done.returncode, _last_words(said)
+        for attempt in (1, 2):
+            done = subprocess.run(command, cwd=self._root, input=stdin, stdout=output, stderr=output, check=False)
+            said = ((done.stdout or b"") + b"\n" + (done.stderr or b"")).decode("utf-8", "replace")
+            if done.returncode == 0 or attempt == 2 or not _PASSING.search(said):
+                break
+            time.sleep(PAUSE)
+        return done.returncode, said
+
+
+def require_git_lfs(name: str) -> None:
+    """Raises :class:`GitLfsNotFound` where there is no git-lfs to reach the remote ``name`` with."""
+    if shutil.which("git-lfs") is None:
+        raise GitLfsNotFound(
+            f"git-lfs is not installed (https://git-lfs.com), and objects travel to and from {name} with it",
+            hint="nothing was pushed or fetched; to install git-lfs on Debian or Ubuntu: sudo apt-get install git-lfs\n"
+            "on macOS: brew install git-lfs (a remote on a local path works without it)",
+        )
 
 
 def pointer_commit(root: Path, objects: Sequence[StoredObject], scratch: Path) -> str:
@@ -115,6 +157,17 @@ def write_pointers(root: Path, objects: Sequence[StoredObject], scratch: Path) -
 
 def _last_words(said: str) -> str:
     """The lines of git-lfs's output that say what went wrong, as one line."""
-    lines = [line.strip() for line in said.replace("\r", "\n").splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(("Uploading", "Downloading", "fetch:", "hint:"))]
+    telling = [line for line in _lines(said) if not line.startswith(_CHATTER)]
     return "; ".join(dict.fromkeys(telling[-3:]))
+
+
+def _about(oid: Oid, said: str) -> str | None:
+    """What git-lfs said of one object."""
+    return next((line for line in _lines(said) if oid in line and not line.startswith(_CHATTER)), None)
+
+
+def _lines(said: str) -> list[str]:
+    """Lines without what may be a key (the query of a signed address), and without a Go value printed by mistake."""
+    said = re.sub(r"(https?://[^\s?\"]+)\?[^\s;\"]+", r"\1", said.replace("\r", "\n"))
+    said = re.sub(r"Client error &\{.*?/([0-9a-f]{64})\).*?from HTTP", r"object \1: the server answered HTTP", said)
+    return [line.strip() for line in said.splitlines() if line.strip()]

@@ -8,7 +8,7 @@ host that refuses the ref costs nothing but a warning.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from git_theta.errors import ThetaError
@@ -26,38 +26,48 @@ class RefRefused(ThetaError):
     """The remote would not take the ref. The objects are there all the same."""
 
 
-def announce(root: Path, remote: str, objects: Iterable[StoredObject], scratch: Path) -> None:
-    """Add ``objects`` to the remote's ref; raises :class:`RefRefused`."""
+def announce(root: Path, address: str, objects: Iterable[StoredObject], scratch: Path) -> None:
+    """Add ``objects`` to the ref at ``address``, a remote's name or URL; raises :class:`RefRefused`."""
     wanted = {f"{o.oid[:2]}/{o.oid}": o for o in objects}
     refused: GitFailed | None = None
-    for _ in range(_ATTEMPTS):
-        try:
-            before = _fetch(root, remote)
-            missing = {path: o for path, o in wanted.items() if path not in _paths(root, before)}
-            if not missing:
-                return
-            commit = _grow(root, before, missing, scratch)
-            lease = f"--force-with-lease={OBJECTS_REF}:{before or ''}"
-            ask_git("push", "--quiet", "--no-verify", lease, remote, f"{commit}:{OBJECTS_REF}", cwd=root)
-        except GitFailed as error:
-            refused = error
-            if "stale info" not in f"{error} {error.hint}" and "fetch first" not in f"{error} {error.hint}":
-                break
-        else:
-            return
+    tip: str | None = None
+    try:
+        for _ in range(_ATTEMPTS):
+            before, tip = tip, _tip(root, address)
+            if refused and tip == before:
+                break  # nobody was faster, so the host itself said no
+            try:
+                return _add(root, address, tip, wanted, scratch)
+            except GitFailed as error:
+                refused = error
+    except GitFailed as error:
+        refused = error
     raise RefRefused(
-        f"{remote} did not take {OBJECTS_REF} ({refused}); its own clean-up may not see our objects",
+        f"{address} did not take {OBJECTS_REF} ({refused}); its own clean-up may not see our objects",
         hint="to stop trying: git config theta.objectsRef false",
     )
 
 
-def _fetch(root: Path, remote: str) -> str | None:
-    """The remote's commit, brought here; None when there is none yet."""
-    answer = ask_git("ls-remote", remote, OBJECTS_REF, cwd=root).decode().split()
-    if not answer:
-        return None
-    ask_git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote, answer[0], cwd=root)
-    return answer[0]
+def _tip(root: Path, address: str) -> str | None:
+    """The remote's commit; None when there is none yet."""
+    answer = ask_git("ls-remote", address, OBJECTS_REF, cwd=root).decode().split()
+    return answer[0] if answer else None
+
+
+def _add(root: Path, address: str, tip: str | None, wanted: Mapping[str, StoredObject], scratch: Path) -> None:
+    """Push a commit on top of ``tip`` that has all of ``wanted``; raises GitFailed when ``tip`` is no longer true."""
+    if tip and ask_git("cat-file", "-t", tip, cwd=root, codes=(0, 128)) != b"commit\n":
+        ask_git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", address, tip, cwd=root)
+    held = _paths(root, tip)
+    missing = {path: stored for path, stored in wanted.items() if path not in held}
+    if not missing:
+        return
+    commit = _grow(root, tip, missing, scratch)
+    lease = f"--force-with-lease={OBJECTS_REF}:{tip or ''}"
+    # What the configuration asks of the user's own pushes is not meant for this one.
+    plainly = ("--no-verify", "--no-follow-tags", "--no-signed", "--no-recurse-submodules")
+    no_mirror = ("-c", f"remote.{address}.mirror=false")
+    ask_git(*no_mirror, "push", "--quiet", *plainly, lease, address, f"{commit}:{OBJECTS_REF}", cwd=root)
 
 
 def _paths(root: Path, commit: str | None) -> set[str]:

@@ -53,6 +53,9 @@ def _ask(web: Web, objects: Sequence[StoredObject]) -> dict[str, dict[str, Any]]
     wanted = [{"oid": stored.oid, "size": stored.size} for stored in objects]
     question = {"operation": "download", "transfers": ["basic"], "objects": wanted, "hash_algo": "sha256"}
     answer = web.post("objects/batch", json.dumps(question).encode(), {"Accept": _TYPE, "Content-Type": _TYPE})
+    if answer.status == 404:
+        # No server, nothing you may see, or (giftless) none of all these: however it is, none of them would come.
+        return {stored.oid: {"error": {"message": _refusal(answer)}} for stored in objects}
     if answer.status != 200:
         raise CannotAsk(f"{web.url} cannot be asked what it has: {_refusal(answer)}")
     try:

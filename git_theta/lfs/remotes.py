@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from git_theta.errors import ThetaError
 from git_theta.gitio.config import read_settings
-from git_theta.gitio.remotes import borrowed_folders, default_remote, lfs_url, local_folder, remote_names, remote_url
+from git_theta.gitio.remotes import (
+    borrowed_folders,
+    default_remote,
+    lfs_url,
+    local_folder,
+    push_urls,
+    remote_names,
+    remote_url,
+    transfer_agent,
+)
 from git_theta.gitio.repository import Repository, find_repository
 from git_theta.lfs.ends import End, LocalEnd
 from git_theta.lfs.git_lfs import GitLfsEnd
@@ -40,8 +50,8 @@ def find_remote(root: Path, remote: str, *, push: bool = False, url: str | None 
 def end_of(repository: Repository, remote: Remote, terminal: int | None = None) -> End:
     """How objects get to and from ``remote``.
 
-    A folder has a store of its own, unless an LFS server is named for it. A server that is a ``file://``
-    address is that repository's Git LFS folder, whose layout is ours.
+    A folder has a store of its own, unless an LFS server or a transfer agent is named for it. A server that is a
+    ``file://`` address is that repository's Git LFS folder, whose layout is ours.
     """
     server = lfs_url(repository.root, remote.name)
     if server is not None and server.startswith("file://"):
@@ -50,9 +60,10 @@ def end_of(repository: Repository, remote: Remote, terminal: int | None = None) 
             raise NoSuchFolder(f"{remote.name} keeps its LFS objects at {server}, which is not there")
         return LocalEnd(remote.name, Store(find_repository(lfs_folder, elsewhere=True).common_dir / "lfs"))
     folder = local_folder(repository.root, remote.url)
-    if folder is not None and server is None:
+    if folder is not None and server is None and transfer_agent(repository.root) is None:
         return LocalEnd(remote.name, store_of(find_repository(folder, elsewhere=True)))
-    if remote.named:
+    # By its name, git-lfs knows one address of a remote.
+    if remote.named and (server is not None or len(push_urls(repository.root, remote.name)) == 1):
         return GitLfsEnd(remote.name, repository.root, terminal=terminal)
     return GitLfsEnd(_NAMELESS, repository.root, url=remote.url, terminal=terminal)
 
@@ -65,8 +76,11 @@ def store_of(repository: Repository) -> Store:
 
 def nearby_ends(repository: Repository) -> list[End]:
     """The stores of repositories this one borrows Git objects from."""
-    folders = borrowed_folders(repository.common_dir)
-    return [LocalEnd(str(folder), Store(folder / "theta")) for folder in folders if (folder / "theta").is_dir()]
+    ends: list[End] = []
+    for folder in borrowed_folders(repository.common_dir):
+        with contextlib.suppress(ThetaError):  # gone, or somebody else's: Git itself will speak of that
+            ends.append(LocalEnd(str(folder), store_of(find_repository(folder, elsewhere=True))))
+    return ends
 
 
 def preferred_remotes(root: Path) -> list[str]:

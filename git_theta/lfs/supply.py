@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from git_theta.errors import ThetaError
@@ -14,7 +14,7 @@ from git_theta.store import Store
 
 
 class Supply:
-    """Brings objects into ``store``. A source that failed once is not asked again: offline, that would be slow.
+    """Brings objects into ``store``. Nobody is asked twice for an object, nor again once it could not be reached.
 
     ``everywhere`` asks every remote, otherwise only the one plain ``git fetch`` would take.
     """
@@ -22,7 +22,8 @@ class Supply:
     def __init__(self, repository: Repository, store: Store, *, everywhere: bool, terminal: int | None = None) -> None:
         self._repository, self._store = repository, store
         self._everywhere, self._terminal = everywhere, terminal
-        self._failed: dict[str, str] = {}
+        self._unreachable: dict[str, str] = {}
+        self._refused: dict[str, dict[Oid, str]] = {}
 
     def bring(self, objects: Iterable[StoredObject], only: str | None = None) -> dict[Oid, str]:
         """Get ``objects`` from ``only``, or from wherever they are; returns why for each that did not come."""
@@ -31,21 +32,21 @@ class Supply:
         for name, find in self._sources(only):
             if not missing:
                 break
-            if name not in self._failed:
-                failures = self._ask(name, find, list(missing.values()))
-                if len(failures) == len(missing):
-                    self._failed[name] = next(iter(failures.values()))
-                reasons.update(failures)
-            else:
-                reasons.update(dict.fromkeys(missing, self._failed[name]))
+            refused = self._refused.setdefault(name, {})
+            self._ask(name, find, [o for o in missing.values() if o.oid not in refused])
             missing = {oid: o for oid, o in missing.items() if not self._store.has(oid, o.size)}
+            away = self._unreachable.get(name, f"{name} does not have it")
+            reasons.update((oid, refused.get(oid, away)) for oid in missing)
         return {oid: reasons[oid] for oid in missing}
 
-    def _ask(self, name: str, find: Callable[[], End], objects: list[StoredObject]) -> Mapping[Oid, str]:
+    def _ask(self, name: str, find: Callable[[], End], objects: list[StoredObject]) -> None:
+        """Ask one source for ``objects``, and note what it would not give."""
+        if not objects or name in self._unreachable:
+            return
         try:
-            return find().receive(self._store, objects)
+            self._refused[name].update(find().receive(self._store, objects))
         except (ThetaError, OSError) as error:
-            return {o.oid: f"{name}: {error}" for o in objects}
+            self._unreachable[name] = f"{name}: {error}"
 
     def _sources(self, only: str | None) -> Iterator[tuple[str, Callable[[], End]]]:
         """Names of places to ask, each with the way to get at it, which may raise."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.lfs_server import giftless, host
+from tests.e2e.lfs_server import giftless, host, without_git_lfs
 
-__all__ = ["GitRepo", "giftless", "host", "make_repository", "repo", "user_environment"]
+__all__ = ["GitRepo", "giftless", "host", "make_repository", "repo", "user_environment", "without_git_lfs"]
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,15 @@ class Fault:
         return True
 
 
+class _Server(ThreadingHTTPServer):
+    """A thread for each connection; one that breaks is the client's to report."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing."""
+
+
 class Host:
     """What a test holds in its hand: addresses, the requests so far, the faults to come, the objects on disk."""
 
@@ -85,8 +94,7 @@ class Host:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         self.lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Front", (_Front,), {"host": self}))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), type("Front", (_Front,), {"host": self}))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         # A name of its own for each test, since giftless serves all of them.
         self.organisation = f"{ORGANISATION}{self._server.server_port}-{folder.name}"
@@ -273,3 +281,17 @@ def host(giftless: tuple[int, Path], tmp_path: Path) -> Iterator[Host]:
     running = Host(tmp_path, *giftless)
     yield running
     running.stop()
+
+
+@pytest.fixture
+def without_git_lfs(tmp_path: Path) -> str:
+    """A PATH with every program but git-lfs."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    places = [Path(sys.executable).parent, *map(Path, os.environ.get("PATH", os.defpath).split(os.pathsep))]
+    for place in reversed([place for place in places if place.is_dir()]):
+        for program in place.iterdir():
+            if program.name != "git-lfs":
+                (folder / program.name).unlink(missing_ok=True)
+                (folder / program.name).symlink_to(program)
+    return str(folder)

@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.conftest import GitRepo
 from tests.e2e.lfs_server import Host
 from tests.e2e.support import MODEL, checkpoint, is_manifest
-from tests.e2e.transfer import attempt, bare, change, check_whole, clone, oids, start
+from tests.e2e.transfer import attempt, bare, change, check_whole, clone, oids, start, there
 
 # Each notes its arguments and its standard input; the other languages run through the interpreter that is there.
 SHELL = "#!/bin/sh\nprintf '%s\\n' \"$@\" >arguments\ncat >seen\n"
@@ -82,13 +82,8 @@ def check_everybody_ran(repo: GitRepo, origin: GitRepo) -> None:
     """The push brought the objects, and their hook saw what Git said."""
     line = pushed_line(repo)
     repo.git("push", "origin", "main")
-    assert oids(repo) <= there(origin)
+    assert oids(repo) <= {path.name for path in there(origin)}
     assert repo.read("seen").decode() == line
-
-
-def there(origin: GitRepo) -> set[str]:
-    """Names of the objects in a bare repository's store."""
-    return {path.name for path in (origin.path / "theta" / "objects").rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -159,7 +154,7 @@ def test_a_hook_that_is_switched_off_stays_off(repo: GitRepo, hooks: Path) -> No
     start(repo)
     origin = bare(repo)
     repo.git("push", "origin", "main")
-    assert oids(repo) <= there(origin)
+    assert oids(repo) <= {path.name for path in there(origin)}
     assert not (repo.path / "seen").exists()
     repo.theta("uninstall", "--global")
     assert photograph(hooks) == before

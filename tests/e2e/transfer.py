@@ -62,6 +62,26 @@ def oids(repo: GitRepo) -> set[str]:
     return {path.name for path in objects(repo)}
 
 
+def there(bare: GitRepo) -> list[Path]:
+    """Every object in a bare repository's store."""
+    return sorted(path for path in (bare.path / "theta" / "objects").rglob("*") if path.is_file())
+
+
+def pointers(repo: GitRepo, address: str) -> dict[str, int]:
+    """What the remote's ref of pointers names: oid to size."""
+    repo.git("fetch", "--quiet", address, f"+{OBJECTS_REF}:refs/test/objects")
+    names = repo.git("ls-tree", "-r", "--name-only", "refs/test/objects").splitlines()
+    found = {}
+    for name in names:
+        text = repo.git("cat-file", "blob", f"refs/test/objects:{name}")
+        version, oid, size = text.splitlines()
+        assert version == "version https://git-lfs.github.com/spec/v1"
+        assert oid == f"oid sha256:{name.rpartition('/')[2]}"
+        found[oid.removeprefix("oid sha256:")] = int(size.removeprefix("size "))
+    repo.git("update-ref", "-d", "refs/test/objects")
+    return found
+
+
 def lose(repo: GitRepo, oid: str) -> None:
     """Take an object away from the repository's store."""
     object_path(repo, oid).unlink()

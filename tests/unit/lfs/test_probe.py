@@ -348,7 +348,7 @@ class TestHostileAnswers:
         assert len(str(caught.value)) < 400
 
     @pytest.mark.parametrize(
-        ("status", "said"), [(404, "there is no LFS server"), (403, "you may not read"), (413, "413"), (501, "501")]
+        ("status", "said"), [(403, "you may not read"), (413, "413"), (501, "501")]
     )
     def test_a_refusal_is_an_error_that_says_what_it_means(
         self, host: Host, repo: Path, status: int, said: str
@@ -356,6 +356,13 @@ class TestHostileAnswers:
         host.respond = lambda request: Reply(status)
         with pytest.raises(CannotAsk, match=said):
             ask(repo)
+
+
+    def test_a_server_that_knows_none_of_them_has_none_of_them(self, host: Host, repo: Path) -> None:
+        host.respond = lambda request: Reply(404)
+        lacking = ask(repo)
+        assert list(lacking) == [OID]
+        assert all("there is no LFS server" in reason for reason in lacking.values())
 
 
 class TestPassingTrouble:
