@@ -43,6 +43,8 @@ SECTIONS: dict[str, dict[str, Command]] = {
         "status": _here("status", "Show placeholders, missing objects, and the next command to type."),
         "ls-files": _here("ls_files", "List the checkpoints of a commit or the index."),
         "diff": _here("diff", "Show how checkpoints differ, group by group."),
+        "log": _here("log", "Show history with reports, or the commits that changed certain groups."),
+        "blame": _here("blame", "Show the commit that last changed each group."),
         "show": _here("show", "Show the parameter groups of one checkpoint."),
     },
     "Work": {

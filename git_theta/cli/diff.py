@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from git_theta.cli.changed import Pair, blobs, changed, side
+from git_theta.cli.dashes import KeepsDashes
 from git_theta.cli.reporting import Wish, make_report, report_options, show
 from git_theta.cli.sides import of_file
 from git_theta.cli.workspace import Workspace, open_workspace
@@ -19,17 +20,7 @@ _THREADS_OUTSIDE = 2
 """Without a repository there is no setting to read."""
 
 
-class _KeepsDashes(click.Command):
-    """Hands the arguments after ``--`` on with it, since Git tells revisions from paths by it."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Cut the arguments at ``--`` before click drops it."""
-        at = args.index("--") if "--" in args else len(args)
-        ctx.meta["paths"] = args[at:]
-        return super().parse_args(ctx, args[:at])
-
-
-@click.command("diff", cls=_KeepsDashes)
+@click.command("diff", cls=KeepsDashes)
 @click.argument("what", nargs=-1, metavar="[A [B]] [--] [PATH...]")
 @click.option("--cached", "--staged", "cached", is_flag=True, help="Compare the index, with HEAD or with A.")
 @click.option("--base", "stage", flag_value="--base", default=None, help="In a conflict: the worktree with the base.")

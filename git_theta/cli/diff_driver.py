@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import click
 
 from git_theta.cli.reporting import Wish, make_report, show
 from git_theta.cli.sides import of_file
 from git_theta.cli.workspace import open_workspace
+from git_theta.errors import Exit
 
 
 @click.command("diff-driver", context_settings={"ignore_unknown_options": True})
 @click.argument("path")
 @click.argument("sides", nargs=-1)
-def command(path: str, sides: tuple[str, ...]) -> None:
+def command(path: str, sides: tuple[str, ...]) -> int:
     """Report how the parameter groups of two versions of PATH differ.
 
     Git runs this by itself (diff.theta.command) with: path old-file old-blob old-mode new-file new-blob
-    new-mode, and for a renamed file the new path and a header.
+    new-mode, and for a renamed file the new path and a header. A program of your own (GIT_EXTERNAL_DIFF, git
+    difftool) is run instead, with the checkpoints themselves.
 
     Example: git diff HEAD~1 -- model.safetensors
     """
+    if program := os.environ.get("GIT_EXTERNAL_DIFF"):
+        return _run(program, path, *sides)
     if len(sides) < 6:
         # An unmerged path: Git passes the path alone.
         click.echo(f"* Unmerged path {path}")
-        return
+        return Exit.OK
     old_file, old_blob, old_mode, new_file, new_blob, new_mode, *renamed = sides
     paths = path if old_file != os.devnull else None, (renamed[0] if renamed else path)
     notes = [*(renamed[1].splitlines() if len(renamed) > 1 else []), *_mode_change(old_mode, new_mode)]
@@ -42,6 +47,12 @@ def command(path: str, sides: tuple[str, ...]) -> None:
         new.close()
     finally:
         workspace.close()
+    return Exit.OK
+
+
+def _run(program: str, *arguments: str) -> int:
+    """Run what the user set, as Git would: an attribute's driver, ours, comes before the variable, so Git did not."""
+    return subprocess.run(["sh", "-c", f'{program} "$@"', program, *arguments], check=False).returncode
 
 
 def _mode_change(old: str, new: str) -> list[str]:

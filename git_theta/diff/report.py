@@ -63,14 +63,18 @@ class Line:
 
 def select(comparison: Comparison, globs: Sequence[str]) -> Comparison:
     """The comparison with only those changes whose old or new name matches one of ``globs``; all without any."""
+
+    def chosen(change: Change) -> bool:
+        return any(matching(side.group.name, globs) for side in (change.old, change.new) if side)
+
     if not globs:
         return comparison
+    return replace(comparison, changes=tuple(change for change in comparison.changes if chosen(change)))
 
-    def matches(change: Change) -> bool:
-        names = {change.name, *(side.group.name for side in (change.old, change.new) if side)}
-        return any(fnmatchcase(name, glob) for name in names for glob in globs)
 
-    return replace(comparison, changes=tuple(change for change in comparison.changes if matches(change)))
+def matching(name: str, globs: Sequence[str]) -> bool:
+    """Whether a name matches one of ``globs``, or there are none."""
+    return not globs or any(fnmatchcase(name, glob) for glob in globs)
 
 
 def with_values(

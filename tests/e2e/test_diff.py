@@ -189,3 +189,26 @@ def test_a_diff_in_a_folder_below_finds_its_files(repo: GitRepo) -> None:
     assert changed(repo.theta("diff", cwd="sub")) == ["~ f"]
     assert changed(repo.theta("diff", "--", MODEL, cwd="sub")) == ["~ f"]
     assert changed(repo.git("diff", cwd="sub")) == ["~ f"]
+
+
+def test_a_program_of_the_users_gets_real_checkpoints(repo: GitRepo) -> None:
+    """Git prefers the driver of an attribute to GIT_EXTERNAL_DIFF, which is also how difftool works."""
+    program = repo.write("show.sh", b'#!/bin/sh\nfor file; do if [ -f "$file" ]; then wc -c <"$file"; fi; done\n')
+    program.chmod(0o755)
+    size = str(len(checkpoint()))
+    said = repo.git("difftool", "--no-prompt", "--extcmd", str(program), "HEAD~1", "HEAD")
+    assert said.split() == [size, size]
+    said = repo.at(repo.path, GIT_EXTERNAL_DIFF=str(program)).git("diff", "HEAD~1", "HEAD")
+    assert said.split().count(size) >= 2
+    assert "diff --theta" not in said
+
+
+def test_a_difftool_that_fails_is_told_to_git(repo: GitRepo) -> None:
+    repo.git("difftool", "--no-prompt", "--trust-exit-code", "--extcmd", "false", "HEAD~1", "HEAD", code=128)
+
+
+def test_difftool_compares_whole_folders_of_real_checkpoints(repo: GitRepo) -> None:
+    program = repo.write("show.sh", b'#!/bin/sh\nfind "$@" -name "*.safetensors" -exec wc -c {} +\n')
+    program.chmod(0o755)
+    said = repo.git("difftool", "--dir-diff", "--extcmd", str(program), "HEAD~1", "HEAD")
+    assert said.split().count(str(len(checkpoint()))) == 2

@@ -20,7 +20,7 @@ from git_theta.model import DTYPES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-NUMPY = {
+NUMPY: dict[str, np.dtype[Any]] = {
     "bool": np.dtype("u1"), "complex32": np.dtype("f2"), "qint8": np.dtype("i1"), "quint8": np.dtype("u1"),
     "qint32": np.dtype("i4"),
 }  # fmt: skip

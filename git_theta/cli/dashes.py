@@ -1,0 +1,15 @@
+"""Commands whose arguments are Git's own: what follows ``--`` is handed on with it, since Git tells paths by it."""
+
+from __future__ import annotations
+
+import click
+
+
+class KeepsDashes(click.Command):
+    """``ctx.meta["paths"]`` has the arguments from ``--`` on, which click itself would run together with the others."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Cut the arguments at ``--`` before click drops it."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta["paths"] = args[at:]
+        return super().parse_args(ctx, args[:at])

@@ -1,0 +1,96 @@
+"""``git theta log``: history with reports on checkpoints, or only the commits that changed certain groups."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import click
+
+from git_theta.cli.ancestry import Ancestry, Commit, describe, from_root, kept
+from git_theta.cli.changed import Pair, Place, side
+from git_theta.cli.dashes import KeepsDashes
+from git_theta.cli.reporting import Wish, make_report, terminal_style
+from git_theta.cli.tracked import tracked
+from git_theta.cli.workspace import Workspace, open_workspace
+from git_theta.diff import Report, render
+from git_theta.errors import Exit
+
+_MODE = "100644"
+
+
+@click.command("log", cls=KeepsDashes, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[GIT-LOG-OPTIONS] | [PATH...]")
+@click.option("--group", "groups", multiple=True, metavar="GLOB", help="Only commits that changed a matching group.")
+@click.option("--stat", is_flag=True, help="With --group: manifests only, without reading any value.")
+@click.pass_context
+def command(ctx: click.Context, arguments: tuple[str, ...], groups: tuple[str, ...], stat: bool) -> int:
+    """Show history with what changed in checkpoints.
+
+    Without --group this is `git log --ext-diff` with your options: add -p for reports instead of one line per
+    group. With --group, the commits of HEAD that changed a matching group of the checkpoints at PATH (all, without
+    PATH), each with the size of the change.
+
+    Example: git theta log model.safetensors --group 'h.11.*'
+    """
+    if not groups:
+        words = [*(["--stat"] if stat else []), *arguments, *ctx.meta["paths"]]
+        return subprocess.run(["git", "log", "--ext-diff", *words], check=False).returncode
+    workspace = open_workspace()
+    try:
+        wish = Wish(stat=stat, groups=groups)
+        style = terminal_style(workspace, wish)
+        for commit, reports in _history(workspace, [*arguments, *ctx.meta["paths"][1:]], wish):
+            click.echo(style.paint(f"commit {commit.id}", "33"), color=True)
+            click.echo(f"{commit.date} {commit.author}: {commit.subject}")
+            for report in reports:
+                click.echo("\n".join(f"  {line}".rstrip() for line in render(report, style)), color=True)
+            click.echo()
+    finally:
+        workspace.close()
+    return Exit.OK
+
+
+def _history(workspace: Workspace, paths: Sequence[str], wish: Wish) -> Iterator[tuple[Commit, list[Report]]]:
+    """The commits that changed matching groups, newest first, with what each changed against its first parent."""
+    ancestry = Ancestry(workspace, "HEAD")
+    names = [from_root(workspace, path) for path in paths] or [item.path for item in tracked(workspace)]
+    for commit, parents in ancestry.parents.items():
+        pairs = [pair for name in names if (pair := _pair(ancestry, commit, parents, name))]
+        reports = [_without_merged(ancestry, parents[1:], _report(workspace, pair, wish), pair) for pair in pairs]
+        telling = [report for report in reports if report.comparison.changes]
+        if telling:
+            yield describe([commit])[commit], telling
+
+
+def _without_merged(ancestry: Ancestry, others: tuple[str, ...], report: Report, pair: Pair) -> Report:
+    """The report less the groups that a merge only took over from one of its other parents."""
+    own = ancestry.summary(pair.new.blob) if pair.new else None
+    taken: set[str] = set()
+    for parent in others:
+        taken.update(kept(ancestry.summary(ancestry.blob(parent, pair.new.path)), own) if pair.new else ())
+    changes = tuple(change for change in report.comparison.changes if change.name not in taken)
+    return replace(report, comparison=replace(report.comparison, changes=changes))
+
+
+def _pair(ancestry: Ancestry, commit: str, parents: tuple[str, ...], path: str) -> Pair | None:
+    """A file that ``commit`` changed; None for one that a parent has just so, as after a merge of one side."""
+    own = ancestry.blob(commit, path)
+    before = [ancestry.blob(parent, path) for parent in parents]
+    if own in before or (own is None and not any(before)):
+        return None
+    old = before[0] if before else None
+    source = path if old or not parents else ancestry.source(parents[0], commit, path)
+    if source and source != path:
+        old = ancestry.blob(parents[0], source)
+    return Pair(Place(source or path, _MODE, old) if old else None, Place(path, _MODE, own) if own else None)
+
+
+def _report(workspace: Workspace, pair: Pair, wish: Wish) -> Report:
+    old, new = side(workspace, pair.old), side(workspace, pair.new)
+    try:
+        return make_report(pair.paths, (old, new), wish, workspace.settings.threads)
+    finally:
+        old.close()
+        new.close()
