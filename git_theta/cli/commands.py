@@ -52,6 +52,7 @@ SECTIONS: dict[str, dict[str, Command]] = {
         "push": _here("push", "Send the objects that refs name to a remote."),
         "fetch": _here("fetch", "Bring objects of commits into the local store."),
         "pull": _here("pull", "Fetch what placeholders stand for, and complete them."),
+        "migrate": _here("migrate", "Rewrite history from Git LFS or whole files, or back."),
         "fsck": _here("fsck", "Verify manifests and objects."),
     },
     "Called by Git": {

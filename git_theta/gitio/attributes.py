@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -25,6 +25,14 @@ OURS: dict[bytes, bytes] = {
     b"text": b"-text",
 }
 """The attributes of a tracked pattern. ``-text`` keeps line-ending conversion away from the manifest."""
+
+GIT_LFS: dict[bytes, bytes] = {
+    b"filter": b"filter=lfs",
+    b"diff": b"diff=lfs",
+    b"merge": b"merge=lfs",
+    b"text": b"-text",
+}
+"""What ``git lfs track`` writes for a pattern, in its order."""
 
 LONGEST_LINE = 2047
 """Git ignores longer lines of a ``.gitattributes`` file."""
@@ -67,31 +75,37 @@ def filter_of(text: bytes, pattern: bytes) -> bytes | None:
     return word.removeprefix(b"filter=") if word.startswith(b"filter=") else None
 
 
-def is_tracked(text: bytes, pattern: bytes) -> bool:
+def is_tracked(text: bytes, pattern: bytes, words: Mapping[bytes, bytes] = OURS) -> bool:
     """Whether the lines of exactly this pattern already say all that :func:`track` would make them say."""
     states = _states(text, pattern)
-    return all(states.get(name) == word for name, word in OURS.items())
+    return all(states.get(name) == word for name, word in words.items())
 
 
-def track(text: bytes, pattern: bytes) -> bytes:
+def track(text: bytes, pattern: bytes, words: Mapping[bytes, bytes] = OURS) -> bytes:
     """The text with ``pattern`` given to our drivers: its last line is changed, or a line is added at the end.
 
-    Whatever other filter the pattern had is replaced; callers ask :func:`filter_of` first.
+    Whatever other filter the pattern had is replaced; callers ask :func:`filter_of` first. ``words`` may be
+    another program's, by attribute.
     """
-    if is_tracked(text, pattern):
+    if is_tracked(text, pattern, words):
         return text
     lines = list(_lines(text))
     last = max((at for at, (_, rule) in enumerate(lines) if rule and rule.pattern == pattern), default=None)
     if last is not None:
         return b"".join(
-            _rewritten(raw, rule, [word for word in rule.words if _name(word) not in OURS], at == last)
+            _rewritten(
+                raw,
+                rule,
+                [word for word in rule.words if _name(word) not in words],
+                words.values() if at == last else (),
+            )
             if rule and rule.pattern == pattern
             else raw
             for at, (raw, rule) in enumerate(lines)
         )
     ending = b"\r\n" if lines and lines[0][0].endswith(b"\r\n") else b"\n"
     gap = b"" if not text or text.endswith(b"\n") else ending
-    return text + gap + b" ".join([quote(pattern), *OURS.values()]) + ending
+    return text + gap + b" ".join([quote(pattern), *words.values()]) + ending
 
 
 def untrack(text: bytes, pattern: bytes) -> bytes:
@@ -200,9 +214,9 @@ def _name(word: bytes) -> bytes:
     return word.lstrip(b"-!").split(b"=", 1)[0]
 
 
-def _rewritten(raw: bytes, rule: Rule, kept: list[bytes], add_ours: bool = False) -> bytes:
-    """The line with the attributes ``kept``, then ours if asked for; nothing when that leaves none."""
-    words = [*kept, *OURS.values()] if add_ours else kept
+def _rewritten(raw: bytes, rule: Rule, kept: list[bytes], added: Iterable[bytes] = ()) -> bytes:
+    """The line with the attributes ``kept``, then those ``added``; nothing when that leaves none."""
+    words = [*kept, *added]
     if not words:
         return b""
     return raw if tuple(words) == rule.words else b" ".join([rule.head, *words]) + rule.ending

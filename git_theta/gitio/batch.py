@@ -6,11 +6,12 @@ Both processes start with the first question and end with :meth:`close`.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
 from git_theta.errors import Exit, ThetaError
+from git_theta.gitio.process import git_environment
 
 _HEAD = 64 << 10
 
@@ -21,20 +22,27 @@ class GitWentAway(ThetaError):
     exit_code = Exit.NO_REPOSITORY
 
 
-class _Process:
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        self._directory, self._arguments = directory, arguments
+class BatchProcess:
+    """One Git process that answers question after question; it starts with the first one.
+
+    ``elsewhere`` as for :func:`~git_theta.gitio.process.ask_git`.
+    """
+
+    def __init__(self, directory: Path, *arguments: str, options: Sequence[str] = (), elsewhere: bool = False) -> None:
+        self._directory, self._arguments, self._elsewhere = directory, arguments, elsewhere
+        self._command = ["git", *options, *arguments]
         self._pipes: tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]] | None = None
 
     def _open(self) -> tuple[IO[bytes], IO[bytes]]:
         """The process's stdin and stdout; starts it the first time."""
         if self._pipes is None:
             process = subprocess.Popen(
-                ["git", *self._arguments],
+                self._command,
                 cwd=self._directory,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                env=git_environment(self._elsewhere),
             )
             if process.stdin is None or process.stdout is None:
                 raise GitWentAway(f"git {self._arguments[0]} has no pipes")
@@ -57,6 +65,21 @@ class _Process:
             raise GitWentAway(f"git {self._arguments[0]} stopped in the middle of an answer")
         return data
 
+    def read_into(self, target: memoryview) -> None:
+        """Fill ``target`` with the next bytes of the answer."""
+        at = 0
+        while at < len(target):
+            data = self.read(min(len(target) - at, 1 << 20))
+            target[at : at + len(data)] = data
+            at += len(data)
+
+    def line(self) -> bytes:
+        """The answer up to the end of the line, which is dropped."""
+        line = self._open()[1].readline()
+        if not line.endswith(b"\n"):
+            raise GitWentAway(f"git {self._arguments[0]} stopped in the middle of an answer")
+        return line[:-1]
+
     def until(self, mark: bytes) -> bytes:
         """The answer up to ``mark``, which is one byte and is dropped."""
         found = bytearray()
@@ -77,8 +100,8 @@ class _Process:
 class Blobs:
     """Contents of blobs by any name Git knows: ``HEAD:model.pt``, ``:model.pt``, an object id."""
 
-    def __init__(self, directory: Path) -> None:
-        self._process = _Process(directory, "cat-file", "--batch")
+    def __init__(self, directory: Path, *, elsewhere: bool = False) -> None:
+        self._process = BatchProcess(directory, "cat-file", "--batch", elsewhere=elsewhere)
 
     def get(self, name: str, begins: Callable[[bytes], bool] | None = None) -> bytes | None:
         """The blob's bytes; None when there is none of that name, it is something else, or it begins otherwise.
@@ -124,7 +147,7 @@ class Attributes:
     """The value of one attribute for many paths."""
 
     def __init__(self, directory: Path, attribute: str) -> None:
-        self._process = _Process(directory, "check-attr", "--stdin", "-z", attribute)
+        self._process = BatchProcess(directory, "check-attr", "--stdin", "-z", attribute)
 
     def get(self, path: str) -> str | None:
         """The attribute's value, or None when it is unspecified, set without a value, or unset."""

@@ -10,6 +10,7 @@ import os
 import subprocess
 from collections.abc import Collection
 from pathlib import Path
+from typing import IO
 
 from git_theta.errors import Exit, ThetaError
 
@@ -47,21 +48,28 @@ class GitNotFound(ThetaError):
 def ask_git(
     *arguments: str | Path,
     cwd: Path | None = None,
-    stdin: bytes = b"",
+    stdin: bytes | IO[bytes] = b"",
     codes: Collection[int] = (0,),
     elsewhere: bool = False,
+    index: Path | None = None,
 ) -> bytes:
-    """Run ``git ARGUMENTS`` in ``cwd`` with ``stdin`` and return its stdout.
+    """Run ``git ARGUMENTS`` in ``cwd`` with ``stdin``, bytes or an open file, and return its stdout.
 
     ``elsewhere`` says that ``cwd`` is another repository than ours: what Git's environment says of ours, in
-    filters and hooks, is not for it.
+    filters and hooks, is not for it. ``index`` is a file to use in place of the repository's index.
 
     Raises :class:`GitFailed` unless it exits with one of ``codes``, :class:`GitNotFound` without a git.
     """
     command = ["git", *map(str, arguments)]
     try:
         done = subprocess.run(
-            command, cwd=cwd, input=stdin, capture_output=True, check=False, env=_neutral() if elsewhere else None
+            command,
+            cwd=cwd,
+            input=stdin if isinstance(stdin, bytes) else None,
+            stdin=None if isinstance(stdin, bytes) else stdin,
+            capture_output=True,
+            check=False,
+            env=git_environment(elsewhere, index),
         )
     except FileNotFoundError:
         if cwd is not None and not cwd.is_dir():
@@ -75,13 +83,17 @@ def ask_git(
 def _failure(command: list[str], code: int, stderr: str) -> GitFailed:
     """Git's first line as the message, the others as the hint."""
     first, *rest = stderr.strip().splitlines() or [f"exited with code {code}"]
-    verb = next((word for word in command[1:] if not word.startswith("-")), "")
+    verb = next((word for word in command[1:] if not word.startswith("-") and "=" not in word), "")
     reason = first.removeprefix("fatal: ").removeprefix("error: ")
     return GitFailed(f"git {verb}: {reason}", hint="\n".join(rest) or None)
 
 
-def _neutral() -> dict[str, str]:
-    """The environment without what belongs to one repository (``git rev-parse --local-env-vars``)."""
-    return {
+def git_environment(elsewhere: bool, index: Path | None = None) -> dict[str, str]:
+    """Ours; ``elsewhere`` without what belongs to one repository (``git rev-parse --local-env-vars``)."""
+    chosen = {"GIT_INDEX_FILE": str(index)} if index else {}
+    if not elsewhere:
+        return {**os.environ, **chosen}
+    kept = {
         name: value for name, value in os.environ.items() if name not in _LOCAL and not name.startswith(_LOCAL_CONFIG)
     }
+    return {**kept, **chosen}

@@ -20,7 +20,7 @@ FLOORS = [
     {"errors", "model"},
     {"formats", "codecs", "updates", "manifest", "store", "gitio"},
     {"tensors", "lfs"},
-    {"filters", "merge", "diff", "lineage"},
+    {"filters", "merge", "diff", "lineage", "migrate"},
     {"cli"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
