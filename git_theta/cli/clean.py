@@ -36,6 +36,7 @@ def command(path: str) -> None:
     """
     workspace = open_workspace()
     try:
+        workspace.register()
         manifest = clean(workspace, path, _Stdin())
     finally:
         workspace.close()

@@ -53,6 +53,7 @@ SECTIONS: dict[str, dict[str, Command]] = {
         "fetch": _here("fetch", "Bring objects of commits into the local store."),
         "pull": _here("pull", "Fetch what placeholders stand for, and complete them."),
         "migrate": _here("migrate", "Rewrite history from Git LFS or whole files, or back."),
+        "prune": _here("prune", "Remove objects from the local store that nothing here needs."),
         "fsck": _here("fsck", "Verify manifests and objects."),
     },
     "Called by Git": {

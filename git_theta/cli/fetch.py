@@ -33,6 +33,7 @@ def command(rev: tuple[str, ...], everything: bool, groups: tuple[str, ...], rem
     """
     workspace = open_workspace()
     try:
+        workspace.register()
         wanted: dict[Oid, StoredObject] = {}
         for manifest in _manifests(workspace, rev, everything):
             wanted.update((stored.oid, stored) for stored in objects_for(manifest, groups))

@@ -9,10 +9,12 @@ from hashlib import sha256
 
 import click
 
+from git_theta.cli.fsck_remote import check_remote
 from git_theta.cli.progress import Progress
 from git_theta.cli.text import plural, printable
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
+from git_theta.lfs.keep import CHECKED_OUT, UNPUSHED, Place, needed
 from git_theta.lfs.reach import EVERYTHING, manifest_texts
 from git_theta.manifest import parse
 from git_theta.model import Digest, Entry, Oid, Skeleton, Where
@@ -36,6 +38,7 @@ class Report:
     manifests: int = 0
     objects: int = 0
     unreferenced: int = 0
+    on_remotes: int = 0
     drafts: int = 0
     findings: list[Finding] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
@@ -43,17 +46,26 @@ class Report:
 
 @click.command("fsck")
 @click.option("--dry-run", is_flag=True, help="Leave damaged objects where they are.")
+@click.option(
+    "--remote",
+    metavar="[NAME]",
+    is_flag=False,
+    flag_value="",
+    help="Check a remote instead: whether it has every object that what was pushed to it names.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(dry_run: bool, as_json: bool) -> int:
+def command(dry_run: bool, remote: str | None, as_json: bool) -> int:
     """Verify every manifest in the index, in any branch, tag, stash or reflog, and every stored object.
 
     An object whose bytes are wrong is moved to theta/corrupt/, so that adding the file again, or fetching,
     puts a good one in its place. Exits with 4 when something is damaged, 5 when objects are only missing.
 
-    Example: git theta fsck
+    Example: git theta fsck --remote origin
     """
     workspace = open_workspace()
     try:
+        if remote is not None:
+            return check_remote(workspace, remote or None, as_json)
         report = _check(workspace, dry_run)
     finally:
         workspace.close()
@@ -99,10 +111,10 @@ def _check_objects(
     here = dict(workspace.store.oids())
     report.objects = len(here)
     report.unreferenced = len(here.keys() - sizes.keys())
-    bad: set[Oid] = set()
-    for oid in sorted(sizes.keys() - here.keys()):
-        report.findings.append(Finding("missing", oid, users.get(oid, [])))
-        bad.add(oid)
+    bad = set(sizes.keys() - here.keys())
+    missing = _must_be_here(workspace, bad) if bad else bad
+    report.on_remotes = len(bad - missing)
+    report.findings += [Finding("missing", oid, users.get(oid, [])) for oid in sorted(missing)]
     with Progress("fsck", sum(here.values())) as progress, ThreadPoolExecutor(workspace.settings.threads) as pool:
         for oid, found in zip(here, pool.map(lambda oid: _sha256(workspace, oid), here), strict=True):
             progress.advance(here[oid])
@@ -115,6 +127,15 @@ def _check_objects(
             report.findings.append(Finding(wrong, oid, users.get(oid, ["nothing refers to it"])))
             bad.add(oid)
     return bad
+
+
+def _must_be_here(workspace: Workspace, oids: set[Oid]) -> set[Oid]:
+    """Those checked out, staged or on no remote: a clone or a prune leaves older pushed versions to the remote."""
+    try:
+        needs = needed(Place.of(workspace.repository))
+    except ThetaError:  # a manifest of a newer version, which is a finding of its own
+        return oids
+    return oids & (needs[CHECKED_OUT] | needs[UNPUSHED])
 
 
 def _sha256(workspace: Workspace, oid: Oid) -> str:
@@ -156,6 +177,9 @@ def _text(report: Report) -> str:
             lines.append(f"    and {len(finding.concerns) - 5:,} more")
     if report.moved:
         lines.append(f"moved {plural(len(report.moved), 'damaged object')} to theta/corrupt/")
+    if report.on_remotes:
+        count = plural(report.on_remotes, "object")
+        lines.append(f"{count} of pushed versions not here; git theta fsck --remote asks the remote for them")
     if report.drafts:
         lines.append(f"{plural(report.drafts, 'unfinished object')} of interrupted commands in theta/tmp/, harmless")
     seen = f"{plural(report.manifests, 'manifest')} and {plural(report.objects, 'object')} checked"

@@ -32,6 +32,7 @@ def command(pathspec: tuple[str, ...], groups: tuple[str, ...], remote: str | No
     """
     workspace = open_workspace()
     try:
+        workspace.register()
         items = [as_meant(workspace, item) for item in tracked(workspace, pathspec) if _open(workspace, item)]
         absent = {
             stored.oid: stored

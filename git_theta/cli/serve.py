@@ -27,6 +27,7 @@ def serve() -> int:
 
     workspace = open_workspace()
     ensure_hooks(workspace.repository)
+    workspace.register()
     with Progress() as progress:
         workspace.progress = progress.advance
         try:

@@ -21,6 +21,7 @@ def command(path: str) -> None:
     """
     workspace = open_workspace()
     try:
+        workspace.register()
         for part in smudge(workspace, path, sys.stdin.buffer.read()).parts:
             sys.stdout.buffer.write(part)
     finally:

@@ -11,6 +11,9 @@ from git_theta.cli.text import human, plural, printable
 from git_theta.cli.tracked import State, Tracked, filtered, state, tracked
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.gitio.process import ask_git
+from git_theta.gitio.remotes import default_remote
+from git_theta.lfs import new_objects
+from git_theta.lfs.keep import pushed_tips
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,23 @@ class FileStatus:
     unfiltered: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Unpushed:
+    """Objects that commits name which the remote's branches, as Git last heard of them, do not reach."""
+
+    remote: str
+    objects: int
+    bytes: int
+
+
 @click.command("status")
 @click.argument("pathspec", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(pathspec: tuple[str, ...], as_json: bool) -> None:
-    """Show tracked checkpoints: changes, placeholders, missing objects, and the next command to type.
+    """Show tracked checkpoints: changes, placeholders, missing objects, what is not pushed, and what to type next.
+
+    Without a PATHSPEC, also counts the objects of all branches and tags that are not on the remote, by what
+    Git knows of it without asking.
 
     Example: git theta status 'models/*'
     """
@@ -41,12 +56,15 @@ def command(pathspec: tuple[str, ...], as_json: bool) -> None:
         items = tracked(workspace, pathspec)
         files = [_status(workspace, item, changes.get(item.path, "")) for item in items]
         news = _untracked(workspace, changes, {item.path for item in items})
+        unpushed = None if pathspec else _unpushed(workspace)
     finally:
         workspace.close()
     if as_json:
-        click.echo(json.dumps({"files": [asdict(file) for file in files], "not_added": news}, indent=2))
+        rows = [asdict(file) for file in files]
+        not_pushed = asdict(unpushed) if unpushed else None
+        click.echo(json.dumps({"files": rows, "not_added": news, "not_pushed": not_pushed}, indent=2))
     else:
-        click.echo(_text(files, news))
+        click.echo(_text(files, news, unpushed))
 
 
 def _changes(workspace: Workspace) -> dict[str, str]:
@@ -69,6 +87,17 @@ def _untracked(workspace: Workspace, changes: dict[str, str], known: set[str]) -
     return sorted(filtered(workspace, candidates))
 
 
+def _unpushed(workspace: Workspace) -> Unpushed | None:
+    """What the remote that plain push takes does not have yet; None without a remote, or when there is nothing."""
+    root = workspace.repository.root
+    remote = default_remote(root)
+    if remote is None:
+        return None
+    include = ["--branches", "--tags", *(["HEAD"] if workspace.blobs.exists("HEAD") else [])]
+    new = new_objects(root, workspace.blobs, include, [f"^{oid}" for oid in pushed_tips(root, remote)])
+    return Unpushed(remote, len(new), sum(need.stored.size for need in new.values())) if new else None
+
+
 def _status(workspace: Workspace, item: Tracked, letters: str) -> FileStatus:
     if item.manifest is None:
         return FileStatus(item.path, state(workspace, item).value, letters, 0, 0, [], 0, unfiltered=True)
@@ -85,11 +114,15 @@ def _status(workspace: Workspace, item: Tracked, letters: str) -> FileStatus:
     )
 
 
-def _text(files: list[FileStatus], news: list[str]) -> str:
-    if not files and not news:
+def _text(files: list[FileStatus], news: list[str], unpushed: Unpushed | None) -> str:
+    if not files and not news and not unpushed:
         return "nothing is tracked here yet; to start: git theta track '*.safetensors'"
     lines = [_line(file) for file in files] + [f"  {printable(path)}: not added yet" for path in news]
-    return "\n".join([f"{plural(len(files), 'tracked checkpoint')}:", *lines, *_next(files, news)])
+    if unpushed:
+        count = f"{plural(unpushed.objects, 'object')} ({human(unpushed.bytes)})"
+        lines.append(f"{count} of local commits not on {printable(unpushed.remote)}")
+    header = f"{plural(len(files), 'tracked checkpoint')}{':' if files or news else ''}"
+    return "\n".join([header, *lines, *_next(files, news, unpushed)])
 
 
 def _line(file: FileStatus) -> str:
@@ -107,7 +140,7 @@ def _line(file: FileStatus) -> str:
     return f"  {printable(file.path)}: {', '.join(notes)}"
 
 
-def _next(files: list[FileStatus], news: list[str]) -> list[str]:
+def _next(files: list[FileStatus], news: list[str], unpushed: Unpushed | None) -> list[str]:
     """What to type next, most urgent first; at most one line for each kind of trouble."""
     advice = []
     if any(file.missing_objects for file in files):
@@ -122,6 +155,11 @@ def _next(files: list[FileStatus], news: list[str]) -> list[str]:
         advice.append(f"to stage what changed: git add {_argument((changed or news)[0])}")
     if not advice and any(file.git for file in files):
         advice.append("to record it: git commit")
+    if unpushed:
+        advice.append(
+            "to send the objects with their commits: git push; without them, or after git push --no-verify: "
+            f"git theta push {_argument(unpushed.remote)}"
+        )
     return ["", *advice] if advice else ["", "nothing to do"]
 
 

@@ -13,6 +13,7 @@ from git_theta.cli.hooks import ensure_hooks
 from git_theta.cli.output import emit_json, warn
 from git_theta.cli.patterns import NAME, Folder, all_files, as_pattern, candidate, current_folder
 from git_theta.cli.text import plural
+from git_theta.cli.workspace import open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio import ask_git, find_repository
 from git_theta.gitio.attributes import BadPattern, filter_of, is_tracked, track, tracked_patterns
@@ -78,7 +79,9 @@ def command(patterns: tuple[str, ...], filename: bool, replace: bool, dry_run: b
     installed = None
     if not dry_run:
         installed = _install_if_needed()
-        ensure_hooks(find_repository())
+        workspace = open_workspace()
+        ensure_hooks(workspace.repository)
+        workspace.register()
         if text != before:
             folder.write(text)
     todo = _next_commands(folder, changes)

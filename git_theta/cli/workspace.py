@@ -14,12 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from git_theta.cli.output import warn
 from git_theta.errors import ThetaError
 from git_theta.gitio.batch import Attributes, Blobs
 from git_theta.gitio.caller import calling_git_command
 from git_theta.gitio.config import Settings, read_settings
 from git_theta.gitio.repository import Repository, find_repository
 from git_theta.store import Catalogue, Store
+from git_theta.store.registry import register
 
 if TYPE_CHECKING:
     from git_theta.filters.clean import Cleaner
@@ -102,11 +104,19 @@ class Workspace:
 
     @cached_property
     def supply(self) -> Supply:
-        """Brings missing objects from the remote that plain git fetch would take."""
+        """Brings missing objects from the remotes, the one that plain git fetch would take first."""
         from git_theta.lfs import Supply
 
         terminal = sys.stderr.fileno() if sys.stderr.isatty() else None
-        return Supply(self.repository, self.store, everywhere=False, terminal=terminal)
+        return Supply(self.repository, self.store, everywhere=True, terminal=terminal)
+
+    def register(self) -> None:
+        """Where others may share the store, note there that we use it: prune asks us then before it removes."""
+        if self.settings.shares_store:
+            try:
+                register(self.store, self.repository.common_dir)
+            except OSError as error:
+                warn(f"{self.store.root}: {error.strerror}; a prune there will not know of this repository")
 
     def priors(self, path: str) -> Sequence[Manifest]:
         """The manifests of ``path`` in the index and in HEAD, where they are valid."""

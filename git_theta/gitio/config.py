@@ -58,6 +58,13 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_days(text: str) -> int:
+    """A whole number of days; 0 is none."""
+    if not re.fullmatch(r"[0-9]{1,4}", text.strip()):
+        raise ValueError("a whole number of days")
+    return int(text)
+
+
 def parse_path(text: str) -> Path:
     """A path; ``~`` is a home directory, as in Git's own path settings."""
     if not text:
@@ -159,8 +166,17 @@ OBJECTS_REF = Setting(
     "After a push through Git LFS, keep a pointer for every object in refs/theta/objects on the remote, so that "
     "the host's own clean-up sees them.",
 )
+PRUNE_AGE = Setting(
+    "theta.pruneAge",
+    "days",
+    parse_days,
+    lambda: 14,
+    "GIT_THETA_PRUNE_AGE",
+    "Days for which `git theta prune` keeps an object after it was stored or last used. Below 2, prune only while "
+    "nothing else works in the repository.",
+)
 
-SETTINGS: tuple[Setting[Any], ...] = (STORAGE, SMUDGE_LIMIT, MISSING, THREADS, SKIP_SMUDGE, OBJECTS_REF)
+SETTINGS: tuple[Setting[Any], ...] = (STORAGE, SMUDGE_LIMIT, MISSING, THREADS, SKIP_SMUDGE, OBJECTS_REF, PRUNE_AGE)
 """Every setting. Names are compared without regard to case, as Git does."""
 
 
@@ -191,8 +207,14 @@ class Settings:
     threads: int
     skip_smudge: bool
     objects_ref: bool
+    prune_age: int
     effective: tuple[Effective[Any], ...]
     unknown: tuple[Unknown, ...]
+
+    @property
+    def shares_store(self) -> bool:
+        """Whether somebody chose where the store is, so that other repositories may use it too."""
+        return any(one.setting is STORAGE and one.origin != DEFAULT for one in self.effective)
 
     def store(self, common_dir: Path) -> Path:
         """The folder of the object store of a repository with this common Git folder."""
@@ -220,6 +242,7 @@ def read_settings(environ: Mapping[str, str], cwd: Path | None = None, *, elsewh
         threads=value(THREADS),
         skip_smudge=value(SKIP_SMUDGE),
         objects_ref=value(OBJECTS_REF),
+        prune_age=value(PRUNE_AGE),
         effective=tuple(effective),
         unknown=unknown,
     )

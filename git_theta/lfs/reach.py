@@ -59,6 +59,23 @@ def manifest_texts(
     yield from _texts(blobs, ((path, oid) for oid, path in _of_right_size(root, paths, elsewhere)))
 
 
+def fetch_promised(root: Path, revisions: Sequence[str], remote: str) -> None:
+    """In a partial clone, bring what ``revisions`` lack, in one go: another remote than the promising one needs it.
+
+    Git would fetch it to push it, one object after the other.
+    """
+    promising = _promisors(root)
+    if not promising or remote in promising:
+        return
+    listed = rev_list(root, revisions, "--objects", "--missing=print").split(b"\n")
+    missing = b"".join(line[1:] + b"\n" for line in listed if line.startswith(b"?"))
+    if missing:
+        # As Git itself fetches what was promised.
+        options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--filter=blob:none")
+        skip = ("-c", "fetch.negotiationAlgorithm=noop")
+        ask_git(*skip, "fetch", *options, promising[0], "--stdin", cwd=root, stdin=missing)
+
+
 def named_manifests(root: Path, blobs: Blobs, revisions: Sequence[str]) -> Iterator[tuple[str, str, Manifest]]:
     """(path, blob, manifest) of every valid manifest reachable from ``revisions``."""
     return _valid(manifest_texts(root, blobs, revisions))
@@ -94,7 +111,9 @@ def needs(manifests: Iterable[tuple[str, Manifest]]) -> dict[Oid, Need]:
 
 
 def rev_list(root: Path, revisions: Sequence[str], *options: str, elsewhere: bool = False) -> bytes:
-    """What ``git rev-list`` answers. Options such as ``--all`` may be among the revisions."""
+    """What ``git rev-list`` answers, nothing for no revisions. Options such as ``--all`` may be among the revisions."""
+    if not revisions:
+        return b""
     # They go onto the command line: before Git 2.42, stdin took revisions only.
     switches = [revision for revision in revisions if revision.startswith("-")]
     lines = "".join(f"{revision}\n" for revision in revisions if not revision.startswith("-"))
@@ -110,6 +129,13 @@ def _edge(root: Path, revisions: Sequence[str]) -> list[str]:
 def _is_partial(root: Path, elsewhere: bool) -> bool:
     keys = r"^(remote\..*\.promisor|extensions\.partialclone)$"
     return bool(ask_git("config", "--get-regexp", keys, cwd=root, codes=(0, 1), elsewhere=elsewhere))
+
+
+def _promisors(root: Path) -> list[str]:
+    """The remotes that promised what a partial clone lacks."""
+    keys = r"^remote\..*\.promisor$"
+    answer = ask_git("config", "--null", "--name-only", "--get-regexp", keys, cwd=root, codes=(0, 1))
+    return [key.removeprefix("remote.").removesuffix(".promisor") for key in os.fsdecode(answer).split("\0")[:-1]]
 
 
 def _of_right_size(root: Path, paths: dict[str, str], elsewhere: bool) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from git_theta.gitio.repository import Repository, find_repository
 from git_theta.lfs.ends import End, LocalEnd
 from git_theta.lfs.git_lfs import GitLfsEnd
 from git_theta.store import Store
+from git_theta.store.registry import register
 
 
 class NoSuchFolder(ThetaError):
@@ -71,7 +72,12 @@ def end_of(repository: Repository, remote: Remote, terminal: int | None = None) 
 def store_of(repository: Repository) -> Store:
     """Another repository's store, as its own configuration places it."""
     settings = read_settings({}, repository.root, elsewhere=True)
-    return Store(settings.store(repository.common_dir))
+    store = Store(settings.store(repository.common_dir))
+    if settings.shares_store:
+        # No filter runs in a bare repository, which would register it. Who cannot write there cannot prune there.
+        with contextlib.suppress(OSError):
+            register(store, repository.common_dir)
+    return store
 
 
 def nearby_ends(repository: Repository) -> list[End]:

@@ -64,8 +64,10 @@ class Store:
         """
         if self.youth(oid) < time.time() - DAY:
             with contextlib.suppress(OSError):  # a store that cannot be written cannot be pruned either
-                self.used.mkdir(parents=True, exist_ok=True)
-                (self.used / oid).touch()
+                make_shared_folder(self.used)
+                note = self.used / oid
+                note.unlink(missing_ok=True)  # it may be somebody else's
+                note.touch()
         # Asked last: prune takes an object away first and looks for the note then.
         return self.stat(oid) is not None
 
@@ -164,3 +166,13 @@ def _stat(path: Path) -> os.stat_result | None:
         return path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def make_shared_folder(path: Path) -> None:
+    """With the permissions of the folder above: a store on a shared disk stays writable for the whole team."""
+    if path.is_dir():
+        return
+    make_shared_folder(path.parent)
+    with contextlib.suppress(FileExistsError):  # somebody else was faster
+        path.mkdir()
+        path.chmod(path.parent.stat().st_mode & 0o7777)

@@ -49,6 +49,14 @@ def checkpoint(layers: str = LAYERS, **changed: int) -> bytes:
     return content
 
 
+def unrelated(seed: int) -> bytes:
+    """A safetensors file that shares no object with one of another seed, its header included."""
+    from safetensors.numpy import save
+
+    content: bytes = save({name: noise(name, seed) for name in "ab"}, metadata={"seed": str(seed)})
+    return content
+
+
 def noise(name: str, seed: int, count: int = _SIDE * _SIDE) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Values that do not compress away, different for each name and seed."""
     return np.random.default_rng([seed, *name.encode()]).standard_normal(count, dtype=np.float32)
