@@ -10,7 +10,7 @@ from git_theta.cli.sending import send
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.gitio.process import ask_git
 from git_theta.gitio.remotes import remote_address
-from git_theta.lfs import Remote, find_remote, new_objects
+from git_theta.lfs import Remote, fetch_promised, find_remote, new_objects
 
 
 @click.command("pre-push")
@@ -37,7 +37,9 @@ def command(remote: str, url: str | None) -> None:
             # name: only what it says now counts.
             there += _branches(workspace, target)
         there = _known(workspace, there)
-        needs = new_objects(workspace.repository.root, workspace.blobs, include, [f"^{oid}" for oid in there])
+        exclude = [f"^{oid}" for oid in there]
+        fetch_promised(workspace.repository.root, [*include, *exclude], remote)
+        needs = new_objects(workspace.repository.root, workspace.blobs, include, exclude)
         send(workspace, target, needs)
     finally:
         workspace.close()

@@ -9,7 +9,7 @@ from git_theta.cli.sending import send, told
 from git_theta.cli.workspace import open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.remotes import default_remote
-from git_theta.lfs import find_remote, named_objects
+from git_theta.lfs import fetch_promised, find_remote, named_objects
 
 
 class NoRemote(ThetaError):
@@ -41,7 +41,9 @@ def command(remote: str | None, ref: tuple[str, ...], everything: bool, dry_run:
             raise NoRemote("there is no remote to push to", hint="git remote add origin URL, or: git theta push URL")
         target = find_remote(root, name, push=True)
         whole = everything or (not ref and workspace.repository.worktree is None)
-        needs = named_objects(root, workspace.blobs, ["--all"] if whole else list(ref or ("HEAD",)))
+        revisions = ["--all"] if whole else list(ref or ("HEAD",))
+        fetch_promised(root, revisions, name)
+        needs = named_objects(root, workspace.blobs, revisions)
         if not dry_run:
             send(workspace, target, needs)
     finally:

@@ -5,7 +5,7 @@ from git_theta.lfs.git_lfs import GitLfsEnd, GitLfsNotFound
 from git_theta.lfs.media import bring_media, media_store
 from git_theta.lfs.objects_ref import OBJECTS_REF, RefRefused, announce
 from git_theta.lfs.pointers import POINTER_LIMIT, parse_pointer, render_pointer
-from git_theta.lfs.reach import Need, named_manifests, named_objects, needs, new_objects
+from git_theta.lfs.reach import Need, fetch_promised, named_manifests, named_objects, needs, new_objects
 from git_theta.lfs.remotes import Remote, end_of, find_remote
 from git_theta.lfs.supply import Supply
 
@@ -24,6 +24,7 @@ __all__ = [
     "announce",
     "bring_media",
     "end_of",
+    "fetch_promised",
     "find_remote",
     "media_store",
     "named_manifests",
