@@ -19,7 +19,7 @@ from git_theta.cli.workspace import Workspace
 from git_theta.diff import Report, Style, compare, render, select, with_values
 from git_theta.gitio.process import GitFailed, GitNotFound, ask_git
 
-FORMATS = ("text", "json", "markdown")
+FORMATS = ("text", "json", "markdown", "html")
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -93,6 +93,10 @@ def _written(reports: Iterable[Report], wish: Wish, workspace: Workspace | None)
         from git_theta.diff.as_json import document
 
         yield json.dumps(document(list(reports), wish.sort, wish.top), indent=2)
+    elif wish.format == "html":
+        from git_theta.diff import html
+
+        yield html.render(list(reports), wish.sort, wish.top)
     else:
         from git_theta.diff import markdown
 

@@ -43,9 +43,9 @@ def report(*paths: Path, histogram: bool = False) -> Report:
     return made
 
 
-def of_arrays(folder: Path, old: Arrays, new: Arrays, **options: bool) -> Report:
+def of_arrays(folder: Path, old: Arrays, new: Arrays, histogram: bool = True) -> Report:
     """The report on two safetensors files."""
-    return report(save(folder / "old.safetensors", old), save(folder / "new.safetensors", new), **options)
+    return report(save(folder / "old.safetensors", old), save(folder / "new.safetensors", new), histogram=histogram)
 
 
 def changed(folder: Path, array: np.ndarray[Any, Any], change: Callable[[np.ndarray[Any, Any]], Any]) -> Report:
