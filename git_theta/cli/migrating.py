@@ -36,12 +36,8 @@ if TYPE_CHECKING:
     from git_theta.model import Manifest
     from git_theta.tensors.writer import Content
 
-_AS_MANIFESTS = (
-    *("-c", "filter.theta.process="),
-    *("-c", "filter.theta.smudge=cat"),
-    *("-c", "filter.theta.required=false"),
-)
-"""Let Git write manifests as they are; we complete them directly, without Git's memory."""
+_AS_MANIFESTS = ("-c", "filter.theta.process=", "-c", "filter.theta.required=false")
+"""No filter, and none needed: Git writes manifests as they are, and we complete them without Git's memory."""
 
 
 class UnfinishedWork(ThetaError):
@@ -160,7 +156,7 @@ def _conversion(workspace: Workspace, job: Job, objects: Objects, packer: Packer
 
     media = media_store(workspace.repository)
     if job.exports:
-        supply = Supply(workspace.repository, workspace.store, everywhere=True, terminal=terminal())
+        supply = Supply(workspace.repository, workspace.store, terminal=terminal())
         stream = partial(_stream, workspace)
         to_lfs = "to-lfs" in job.forms
         write = partial(to_pointer, stream=stream, media=media, sink=packer)

@@ -522,6 +522,20 @@ def test_a_second_migration_in_place_does_not_lose_what_the_first_kept(repo: Git
     assert f"{ORIGINAL}/heads/main is kept from an earlier migration" in said
 
 
+def test_a_worktree_that_cannot_follow_is_named_with_the_command_that_brings_it_along(repo: GitRepo) -> None:
+    three_versions(repo)
+    migrate(repo, "import", "--from-blobs", PATTERN, "--in-place")
+    drop(repo)
+    for key, value in (("smudge", "false"), ("required", "true")):
+        repo.git("config", f"filter.lfs.{key}", value)
+    said = migrate(repo, "export", "--to-lfs", PATTERN, "--in-place", code=1)
+    assert f"the history is migrated; {repo.path} is not yet at its branch" in said
+    assert f"hint: mend that, then in {repo.path}: git reset --hard" in said
+    repo.git("config", "filter.lfs.smudge", "cat")
+    repo.git("reset", "--hard")
+    assert repo.read(MODEL) == pointer(THIRD)
+
+
 def test_a_dirty_worktree_does_not_matter_to_new_refs(repo: GitRepo) -> None:
     three_versions(repo)
     repo.write("notes.txt", b"changed")
