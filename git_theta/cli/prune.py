@@ -7,6 +7,7 @@ so does one that a concurrent command begins to use.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -98,7 +99,8 @@ def _needed_by_all(workspace: Workspace) -> dict[str, set[Oid]]:
                 raise
             raise CannotPrune(
                 f"{place.common_dir} keeps objects in this store and cannot be read: {error}",
-                hint=f"nothing was removed. If it is gone for good: rm '{entry(workspace.store, place.common_dir)}'",
+                hint="nothing was removed. If it is gone for good: "
+                f"rm {shlex.quote(str(entry(workspace.store, place.common_dir)))}",
             ) from None
         for reason, oids in needs.items():
             found.setdefault(reason, set()).update(oids)

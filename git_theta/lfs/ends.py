@@ -17,6 +17,7 @@ from typing import Protocol
 from git_theta.errors import ThetaError
 from git_theta.model import Oid, StoredObject
 from git_theta.store import Store
+from git_theta.store.disk import make_shared_folder
 
 _BLOCK = 1 << 20
 
@@ -111,8 +112,8 @@ def check_whole(store: Store, objects: Sequence[StoredObject]) -> None:
 def _place(source: Path, store: Store, oid: Oid) -> None:
     """A hard link where the file system can, a checked copy otherwise."""
     target = store.path(oid)
-    _make_folder(store.tmp)
-    _make_folder(target.parent)
+    make_shared_folder(store.tmp)
+    make_shared_folder(target.parent)
     link = store.tmp / f"link-{oid[:16]}-{os.getpid()}"
     try:
         os.link(source, link)
@@ -135,16 +136,6 @@ def _copy(source: Path, store: Store, oid: Oid) -> None:
         draft.put()
     finally:
         draft.discard()
-
-
-def _make_folder(path: Path) -> None:
-    """With the permissions of the folder above: a repository on a shared disk stays writable for the whole team."""
-    if path.is_dir():
-        return
-    _make_folder(path.parent)
-    with contextlib.suppress(FileExistsError):  # somebody else was faster
-        path.mkdir()
-        path.chmod(path.parent.stat().st_mode & 0o7777)
 
 
 def _sha256(path: Path) -> str:

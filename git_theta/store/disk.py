@@ -98,8 +98,9 @@ class Store:
         """Every object here with its size, in order of oid."""
         for folder in sorted(self.objects.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]")):
             for file in sorted(folder.iterdir()):
-                if len(file.name) == 64:
-                    yield Oid(file.name), file.stat().st_size
+                status = _stat(file) if len(file.name) == 64 else None
+                if status:  # another process may be pruning
+                    yield Oid(file.name), status.st_size
 
     def quarantine(self, oid: Oid) -> None:
         """Take a corrupt object out of sight, so that the next fetch or add brings a good one. Keeps the bytes."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from git_theta.gitio.config import SETTINGS, BadSetting, parse_bool, parse_count, parse_size, read_settings
+from git_theta.gitio.config import SETTINGS, BadSetting, parse_bool, parse_count, parse_days, parse_size, read_settings
 
 
 @pytest.fixture
@@ -55,6 +55,13 @@ def test_any_other_word_is_not_a_boolean() -> None:
 )
 def test_sizes_have_units_of_1024(text: str, size: int) -> None:
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "two", "99999", "14 days"])
+def test_days_are_whole_numbers(text: str) -> None:
+    assert (parse_days("0"), parse_days(" 14 ")) == (0, 14)
+    with pytest.raises(ValueError, match="whole number of days"):
+        parse_days(text)
 
 
 @pytest.mark.parametrize("text", ["", "m", "-1", "1.5g", "12 parsecs", "1" * 30])
