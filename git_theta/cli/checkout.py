@@ -9,30 +9,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import time
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
+from secrets import token_hex
 
 import click
 
 from git_theta.cli.hooks import PENDING
 from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
-from git_theta.cli.text import human, plural, printable
-from git_theta.cli.tracked import State, Tracked, absolute, as_meant, state, tracked
+from git_theta.cli.text import human, plural
+from git_theta.cli.tracked import State, Tracked, absolute, as_meant, matching, state
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.files import umask
 from git_theta.gitio.index import Written, remember
 from git_theta.gitio.process import ask_git
 from git_theta.model import Manifest
-
-
-class NothingMatches(ThetaError):
-    """The paths name no tracked checkpoint."""
-
-    exit_code = Exit.FAILED
 
 
 class BehindLink(ThetaError):
@@ -67,16 +62,11 @@ def command(pathspec: tuple[str, ...], force: bool, pending: bool, as_json: bool
     """
     workspace = open_workspace()
     try:
-        items = tracked(workspace, pathspec)
+        items = matching(workspace, pathspec)
         if not force:
             items = [as_meant(workspace, item) for item in items]
         if pending:
             items = _too_large_for_git(workspace, items)
-        if pathspec and not items:
-            raise NothingMatches(
-                f"no tracked checkpoint matches {' '.join(map(printable, pathspec))}",
-                hint="git theta ls-files lists them; a file that is not in the index comes with git checkout",
-            )
         outcomes = write_all(workspace, items, force)
     finally:
         workspace.close()
@@ -149,13 +139,17 @@ def _failed(path: str, error: ThetaError | OSError) -> Outcome:
 def write_file(workspace: Workspace, manifest: Manifest, path: Path, executable: bool) -> os.stat_result:
     """Write a checkpoint beside ``path``, verify it, and move it there. Raises DamagedValue, OSError."""
     folder = _folder(workspace, path)
-    fd, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".theta", dir=folder)
+    # Nothing of the file's own name in it: that may be as long as a name can be.
+    name = folder / f".git-theta-{token_hex(8)}"
     try:
-        with open(fd, "wb", buffering=0) as file:
+        with _nameless(folder) or open(name, "xb", buffering=0) as file:
             for part in workspace.smudger.stream(manifest):
                 view = memoryview(part)
                 while view:
                     view = view[file.write(view) :]
+            if not name.exists():
+                # The directory, which an absolute path overrides, makes Python follow the link to the open file.
+                os.link(f"/proc/self/fd/{file.fileno()}", name, src_dir_fd=0)
         os.chmod(name, (0o777 if executable else 0o666) & ~umask())
         _age(name)
         os.replace(name, path)
@@ -163,6 +157,20 @@ def write_file(workspace: Workspace, manifest: Manifest, path: Path, executable:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def _nameless(folder: Path) -> FileIO | None:
+    """A file that gets its name when it is whole, so that a crash leaves nothing for ``git add`` to find.
+
+    None where the system cannot do it (Linux can).
+    """
+    flag = getattr(os, "O_TMPFILE", 0)
+    if not flag or not os.path.isdir("/proc/self/fd"):
+        return None
+    try:
+        return FileIO(os.open(folder, flag | os.O_WRONLY, 0o600), "wb")
+    except OSError:
+        return None
 
 
 def _folder(workspace: Workspace, path: Path) -> Path:
@@ -178,7 +186,7 @@ def _folder(workspace: Workspace, path: Path) -> Path:
     return folder
 
 
-def _age(name: str) -> None:
+def _age(name: Path) -> None:
     """Date the file one second back: Git distrusts a file as young as its index, and would read it again."""
     moment = time.time_ns() - 10**9
     os.utime(name, ns=(moment, moment))
