@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import os
+import shlex
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import click
 
+from git_theta.cli import drivers
 from git_theta.cli.text import human, plural, printable
-from git_theta.cli.tracked import State, Tracked, filtered, state, tracked
+from git_theta.cli.tracked import State, Tracked, filtered, matching, state, tracked
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.gitio.process import ask_git
 from git_theta.gitio.remotes import default_remote
 from git_theta.lfs import new_objects
 from git_theta.lfs.keep import pushed_tips
+
+_UNMERGED = {"DD", "AU", "UD", "UA", "DU", "AA", "UU"}
+"""Git's letters for a path with more than one version in the index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +60,40 @@ def command(pathspec: tuple[str, ...], as_json: bool) -> None:
     """
     workspace = open_workspace()
     try:
-        changes = _changes(workspace)
-        items = tracked(workspace, pathspec)
+        changes = _changes(workspace, pathspec)
+        conflicts = _matching(workspace, changes, _UNMERGED)
+        whole = (":/",) if workspace.repository.worktree else ()
+        items = tracked(workspace, whole) if not pathspec or conflicts else matching(workspace, pathspec)
         files = [_status(workspace, item, changes.get(item.path, "")) for item in items]
-        news = _untracked(workspace, changes, {item.path for item in items})
+        news = _matching(workspace, changes, {"??"})
+        configured = "filter.theta.process" in drivers.configured()
         unpushed = None if pathspec else _unpushed(workspace)
     finally:
         workspace.close()
     if as_json:
         rows = [asdict(file) for file in files]
         not_pushed = asdict(unpushed) if unpushed else None
-        click.echo(json.dumps({"files": rows, "not_added": news, "not_pushed": not_pushed}, indent=2))
+        document = {"files": rows, "conflicts": conflicts, "not_added": news, "not_pushed": not_pushed}
+        click.echo(json.dumps(document, indent=2))
     else:
-        click.echo(_text(files, news, unpushed))
+        here = partial(_from_here, workspace)
+        files = [replace(file, path=here(file.path)) for file in files]
+        click.echo(
+            _text(files, [here(path) for path in conflicts], [here(path) for path in news], unpushed, configured)
+        )
 
 
-def _changes(workspace: Workspace) -> dict[str, str]:
+def _from_here(workspace: Workspace, path: str) -> str:
+    """A path from the worktree's root as one types it in the current folder."""
+    return Path(os.path.relpath(workspace.repository.root / path)).as_posix()
+
+
+def _changes(workspace: Workspace, pathspec: tuple[str, ...]) -> dict[str, str]:
     """Git's two status letters by path; a rename counts for its new path."""
     if workspace.repository.worktree is None:
         return {}
-    answer = ask_git("status", "--porcelain", "-z", "--untracked-files=all", cwd=workspace.repository.worktree)
-    fields = iter(answer.decode("utf-8", "surrogateescape").split("\0")[:-1])
+    answer = ask_git("status", "--porcelain", "-z", "--untracked-files=all", "--", *pathspec)
+    fields = iter(os.fsdecode(answer).split("\0")[:-1])
     found = {}
     for field in fields:
         found[field[3:]] = field[:2].strip()
@@ -81,10 +102,9 @@ def _changes(workspace: Workspace) -> dict[str, str]:
     return found
 
 
-def _untracked(workspace: Workspace, changes: dict[str, str], known: set[str]) -> list[str]:
-    """Files a pattern covers that were never added."""
-    candidates = [path for path, letters in changes.items() if letters == "??" and path not in known]
-    return sorted(filtered(workspace, candidates))
+def _matching(workspace: Workspace, changes: dict[str, str], letters: set[str]) -> list[str]:
+    """Paths under git-theta that Git reports with any of these letters."""
+    return sorted(filtered(workspace, [path for path, found in changes.items() if found in letters]))
 
 
 def _unpushed(workspace: Workspace) -> Unpushed | None:
@@ -114,15 +134,21 @@ def _status(workspace: Workspace, item: Tracked, letters: str) -> FileStatus:
     )
 
 
-def _text(files: list[FileStatus], news: list[str], unpushed: Unpushed | None) -> str:
-    if not files and not news and not unpushed:
+def _text(
+    files: list[FileStatus], conflicts: list[str], news: list[str], unpushed: Unpushed | None, configured: bool
+) -> str:
+    if not files and not conflicts and not news and not unpushed:
         return "nothing is tracked here yet; to start: git theta track '*.safetensors'"
-    lines = [_line(file) for file in files] + [f"  {printable(path)}: not added yet" for path in news]
+    lines = [
+        *(f"  {printable(path)}: both sides changed it, not resolved yet" for path in conflicts),
+        *(_line(file) for file in files),
+        *(f"  {printable(path)}: not added yet" for path in news),
+    ]
     if unpushed:
         count = f"{plural(unpushed.objects, 'object')} ({human(unpushed.bytes)})"
         lines.append(f"{count} of local commits not on {printable(unpushed.remote)}")
-    header = f"{plural(len(files), 'tracked checkpoint')}{':' if files or news else ''}"
-    return "\n".join([header, *lines, *_next(files, news, unpushed)])
+    header = f"{plural(len(files) + len(conflicts), 'tracked checkpoint')}{':' if lines else ''}"
+    return "\n".join([header, *lines, *_next(files, conflicts, news, unpushed, configured)])
 
 
 def _line(file: FileStatus) -> str:
@@ -140,11 +166,18 @@ def _line(file: FileStatus) -> str:
     return f"  {printable(file.path)}: {', '.join(notes)}"
 
 
-def _next(files: list[FileStatus], news: list[str], unpushed: Unpushed | None) -> list[str]:
+def _next(
+    files: list[FileStatus], conflicts: list[str], news: list[str], unpushed: Unpushed | None, configured: bool
+) -> list[str]:
     """What to type next, most urgent first; at most one line for each kind of trouble."""
+    if not configured:
+        return ["", "the filters are not configured, so Git would store checkpoints whole: git theta install --local"]
     advice = []
+    if conflicts:
+        name = _argument(conflicts[0])
+        advice.append(f"to take one side: git checkout --ours -- {name}, or --theirs; then: git add -- {name}")
     if any(file.missing_objects for file in files):
-        advice.append("objects are missing: git theta fsck names the groups; git theta fetch brings them")
+        advice.append("objects are missing: git theta pull brings them; git theta fsck names the groups")
     if any(file.worktree == State.PLACEHOLDER.value and not file.missing_objects for file in files):
         advice.append("to write the checkpoints that placeholders stand for: git theta checkout")
     plain = [file.path for file in files if file.unfiltered]
@@ -152,7 +185,7 @@ def _next(files: list[FileStatus], news: list[str], unpushed: Unpushed | None) -
         advice.append(f"to bring them under git-theta: git add --renormalize {_argument(plain[0])}")
     changed = [file.path for file in files if file.git and file.git[-1] == "M" and not file.unfiltered]
     if changed or news:
-        advice.append(f"to stage what changed: git add {_argument((changed or news)[0])}")
+        advice.append(f"to stage what changed: git add {' '.join(map(_argument, [*changed, *news][:5]))}")
     if not advice and any(file.git for file in files):
         advice.append("to record it: git commit")
     if unpushed:
@@ -164,4 +197,4 @@ def _next(files: list[FileStatus], news: list[str], unpushed: Unpushed | None) -
 
 
 def _argument(path: str) -> str:
-    return f"'{path}'" if " " in path else path
+    return shlex.quote(path)

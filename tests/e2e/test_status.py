@@ -91,3 +91,44 @@ def test_a_repository_without_a_commit_has_nothing_to_push(repo: GitRepo) -> Non
     repo.theta("track", "*.safetensors")
     repo.git("remote", "add", "origin", "../remote.git")
     assert not_pushed(repo) is None
+
+
+def test_a_conflict_is_named_with_the_way_out(repo: GitRepo) -> None:
+    repo.theta("install")
+    repo.theta("track", "*.bin")
+    repo.write("model.bin", b"base" * 100)
+    repo.commit("base")
+    repo.git("checkout", "-q", "-b", "side")
+    repo.write("model.bin", b"side" * 100)
+    repo.commit("side")
+    repo.git("checkout", "-q", "main")
+    repo.write("model.bin", b"main" * 100)
+    repo.commit("main")
+    repo.git("merge", "side", code=1)
+    said = repo.theta("status")
+    assert "model.bin: both sides changed it" in said
+    assert "git checkout --ours -- model.bin" in said
+    assert json.loads(repo.theta("status", "--json"))["conflicts"] == ["model.bin"]
+
+
+def test_paths_are_as_one_types_them_in_the_current_folder(repo: GitRepo) -> None:
+    repo.theta("install")
+    repo.theta("track", "*.bin")
+    repo.write("top.bin", b"top" * 100)
+    repo.commit("top")
+    repo.write("sub/new one.bin", b"new" * 100)
+    said = repo.theta("status", cwd="sub")
+    assert "../top.bin" in said
+    assert "git add 'new one.bin'" in said
+
+
+def test_without_drivers_the_advice_is_to_install_them(repo: GitRepo) -> None:
+    repo.theta("install")
+    repo.theta("track", "*.bin")
+    repo.write("model.bin", b"model" * 100)
+    repo.commit("model")
+    repo.theta("uninstall")
+    repo.write("model.bin", b"other" * 100)
+    said = repo.theta("status")
+    assert said.endswith("git theta install --local")
+    assert "git add" not in said
