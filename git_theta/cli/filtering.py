@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from git_theta.cli.hooks import PENDING
 from git_theta.cli.output import warn
+from git_theta.cli.sighting import Sighting
 from git_theta.cli.workspace import Workspace
 from git_theta.errors import ThetaError
 
@@ -28,6 +29,7 @@ _CLAIMS = {".safetensors", ".gguf", ".npy", ".npz", ".pt", ".pth"}
 def clean(workspace: Workspace, path: str, content: Content) -> bytes:
     """The manifest of ``content``, which Git says belongs to ``path``."""
     worktree = workspace.repository.worktree
+    seen = Sighting(workspace, path)
     cleaned = workspace.cleaner.clean(
         content,
         worktree_file=worktree / path if worktree and path else None,
@@ -38,6 +40,7 @@ def clean(workspace: Workspace, path: str, content: Content) -> bytes:
         warn(f"{path}: {cleaned.warning}")
     elif cleaned.format == "opaque" and PurePath(path).suffix.lower() in _CLAIMS:
         warn(f"{path}: the content is of no known checkpoint format; stored whole as one group")
+    seen.leave(cleaned.manifest)
     return cleaned.manifest
 
 

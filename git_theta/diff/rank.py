@@ -14,7 +14,7 @@ from git_theta.diff.elements import Floats
 
 RANK_LIMIT = 32
 """Higher ranks are not called low. Adapters commonly have 4 to 32."""
-_FIRST_ROWS = 2 * RANK_LIMIT
+_FIRST_ROWS = RANK_LIMIT + 8
 _COLUMNS_LIMIT = 1 << 14
 
 

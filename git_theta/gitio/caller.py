@@ -16,17 +16,36 @@ _SHELLS = {"sh", "dash", "bash", "zsh", "ksh"}
 
 def calling_git_command() -> str | None:
     """The subcommand of the git process that runs us, perhaps through a shell; None when that cannot be told."""
+    found = _nearest_git()
+    return _subcommand(found[1]) if found else None
+
+
+def calling_git_process() -> str | None:
+    """A name that only this one run of git has: its process id and when it started; None without /proc.
+
+    A filter and a diff driver that have the same name here are started by the same command.
+    """
+    found = _nearest_git()
+    try:
+        return f"{found[0]}-{_fields(found[0])[19].decode()}" if found else None
+    except (OSError, IndexError):
+        return None
+
+
+def _nearest_git() -> tuple[int, list[str]] | None:
+    """The process id and the arguments of the git that runs us."""
     pid = os.getppid()
     for _ in range(3):
         found = _process(pid)
         if found is None:
             return None
-        pid, argv = found
+        parent, argv = found
         program = Path(argv[0]).name.removesuffix(".exe") if argv else ""
         if program == "git":
-            return _subcommand(argv[1:])
+            return pid, argv[1:]
         if program.lstrip("-") not in _SHELLS:
             return None
+        pid = parent
     return None
 
 
@@ -43,12 +62,16 @@ def _subcommand(arguments: list[str]) -> str | None:
 def _process(pid: int) -> tuple[int, list[str]] | None:
     """A process's parent and command line: from /proc, or asked of ps where there is none."""
     try:
-        # The name, in parentheses, may hold anything; the parent is the second field after it.
-        parent = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+        parent = int(_fields(pid)[1])
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
         return parent, [word.decode("utf-8", "replace") for word in words]
     except (OSError, ValueError, IndexError):
         return _asked(pid)
+
+
+def _fields(pid: int) -> list[bytes]:
+    """What /proc says of a process, from its state on: the name before it, in parentheses, may hold anything."""
+    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
 
 
 def _asked(pid: int) -> tuple[int, list[str]] | None:

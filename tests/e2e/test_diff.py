@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -212,3 +213,38 @@ def test_difftool_compares_whole_folders_of_real_checkpoints(repo: GitRepo) -> N
     program.chmod(0o755)
     said = repo.git("difftool", "--dir-diff", "--extcmd", str(program), "HEAD~1", "HEAD")
     assert said.split().count(str(len(checkpoint()))) == 2
+
+
+def scratch(repo: GitRepo) -> list[str]:
+    """What lies in the store's folder for unfinished work."""
+    folder = repo.path / ".git" / "theta" / "tmp"
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_a_dirty_file_is_reported_as_it_is_now_whatever_its_time_says(repo: GitRepo) -> None:
+    repo.write(MODEL, checkpoint(c=1, a=2))
+    before = (repo.path / MODEL).stat()
+    assert changed(repo.git("diff")) == ["~ a"]
+    repo.write(MODEL, checkpoint(c=1, b=2))
+    os.utime(repo.path / MODEL, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert changed(repo.git("diff")) == ["~ b"]
+    assert scratch(repo) == []
+
+
+def test_a_dirty_file_is_read_by_clean_alone(repo: GitRepo) -> None:
+    """The driver takes what clean has found: it says how values are stored, which only a manifest tells."""
+    repo.write(MODEL, checkpoint(c=1, a=2))
+    assert "dense" in repo.git("diff")
+    assert "dense" not in repo.theta("diff")
+
+
+@pytest.mark.parametrize("left", ["", "{}", "[1,2]", "\\377"])
+def test_a_damaged_sighting_costs_a_reading_and_nothing_else(repo: GitRepo, left: str) -> None:
+    repo.write(MODEL, checkpoint(c=1, a=2))
+    script = f"#!/bin/sh\nfor file in .git/theta/tmp/sighting-*; do printf '{left}' >\"$file\"; done\n"
+    wrapper = repo.write("wrapper.sh", f'{script}exec git-theta diff-driver "$@"\n'.encode())
+    wrapper.chmod(0o755)
+    repo.git("config", "diff.theta.command", str(wrapper))
+    said = repo.git("diff")
+    assert changed(said) == ["~ a"]
+    assert "dense" not in said
