@@ -38,7 +38,7 @@ def command(rev: tuple[str, ...], everything: bool, groups: tuple[str, ...], rem
         for manifest in _manifests(workspace, rev, everything):
             wanted.update((stored.oid, stored) for stored in objects_for(manifest, groups))
         absent = [stored for stored in wanted.values() if not workspace.store.has(stored.oid, stored.size)]
-        supply = Supply(workspace.repository, workspace.store, everywhere=True, terminal=terminal())
+        supply = Supply(workspace.repository, workspace.store, terminal=terminal())
         failures = supply.bring(absent, remote)
     finally:
         workspace.close()

@@ -41,7 +41,7 @@ def command(pathspec: tuple[str, ...], groups: tuple[str, ...], remote: str | No
             for stored in objects_for(item.manifest, groups)
             if not workspace.store.has(stored.oid, stored.size)
         }
-        supply = Supply(workspace.repository, workspace.store, everywhere=True, terminal=terminal())
+        supply = Supply(workspace.repository, workspace.store, terminal=terminal())
         failures = supply.bring(absent.values(), remote)
         whole = [item for item in items if _complete(workspace, item)]
         outcomes = write_all(workspace, whole, force=False)
@@ -56,7 +56,9 @@ def command(pathspec: tuple[str, ...], groups: tuple[str, ...], remote: str | No
         for outcome in partial:
             click.echo(f"{printable(outcome.path)}: {outcome.reason}")
         for reason in dict.fromkeys(failures.values()):
-            warn(f"{plural(sum(r == reason for r in failures.values()), 'object')} did not come: {reason}")
+            first, *others = [oid for oid, why in failures.items() if why == reason]
+            more = f" and {len(others):,} more" if others else ""
+            warn(f"object {first}{more} did not come: {reason}")
     if failures:
         return Exit.MISSING
     return max((outcome.exit_code for outcome in outcomes), default=Exit.OK)

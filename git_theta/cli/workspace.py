@@ -108,7 +108,7 @@ class Workspace:
         from git_theta.lfs import Supply
 
         terminal = sys.stderr.fileno() if sys.stderr.isatty() else None
-        return Supply(self.repository, self.store, everywhere=True, terminal=terminal)
+        return Supply(self.repository, self.store, terminal=terminal)
 
     def register(self) -> None:
         """Where others may share the store, note there that we use it: prune asks us then before it removes."""

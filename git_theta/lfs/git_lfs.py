@@ -40,6 +40,8 @@ _CHATTER = (
 """How lines begin that say nothing about a failure."""
 _PASSING = re.compile(r"batch response: (?:Fatal error: Server error|Rate limit exceeded)")
 """What may be another answer in a moment."""
+_UNSAID = "Uploading failed"
+"""What git-lfs 3.3 says, and then exits with 0, when a server answers 422."""
 PAUSE = 1.0
 """Seconds before the second attempt."""
 
@@ -52,7 +54,7 @@ class GitLfsEnd:
     """A remote that git-lfs talks to, from the repository at ``root``.
 
     ``url`` is given when the remote has no name in the configuration. ``terminal`` is a descriptor on which
-    git-lfs draws its own progress; without one its words are kept for the error.
+    git-lfs draws its own progress; its words are kept for the error.
     """
 
     def __init__(self, name: str, root: Path, url: str | None = None, terminal: int | None = None) -> None:
@@ -114,14 +116,23 @@ class GitLfsEnd:
         if self._url:
             options.append(f"remote.{self._remote}.url={self._url}")
         command = ["git", *(word for option in options for word in ("-c", option)), "lfs", *arguments]
-        output = subprocess.PIPE if self._terminal is None else self._terminal
+        drawing = subprocess.DEVNULL if self._terminal is None else self._terminal
+        environment = {**os.environ, "LC_ALL": "C", "LANGUAGE": ""}  # its words are read below
         for attempt in (1, 2):
-            done = subprocess.run(command, cwd=self._root, input=stdin, stdout=output, stderr=output, check=False)
-            said = ((done.stdout or b"") + b"\n" + (done.stderr or b"")).decode("utf-8", "replace")
+            done = subprocess.run(
+                command,
+                cwd=self._root,
+                env=environment,
+                input=stdin,
+                stdout=drawing,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+            said = done.stderr.decode("utf-8", "replace")
             if done.returncode == 0 or attempt == 2 or not _PASSING.search(said):
                 break
             time.sleep(PAUSE)
-        return done.returncode, said
+        return done.returncode or (1 if _UNSAID in said else 0), said
 
 
 def require_git_lfs(name: str) -> None:
@@ -158,6 +169,8 @@ def write_pointers(root: Path, objects: Sequence[StoredObject], scratch: Path) -
 def _last_words(said: str) -> str:
     """The lines of git-lfs's output that say what went wrong, as one line."""
     telling = [line for line in _lines(said) if not line.startswith(_CHATTER)]
+    if _UNSAID in said:
+        telling = ["the server answers that it cannot process an object (HTTP 422)"]
     return "; ".join(dict.fromkeys(telling[-3:]))
 
 
@@ -169,5 +182,5 @@ def _about(oid: Oid, said: str) -> str | None:
 def _lines(said: str) -> list[str]:
     """Lines without what may be a key (the query of a signed address), and without a Go value printed by mistake."""
     said = re.sub(r"(https?://[^\s?\"]+)\?[^\s;\"]+", r"\1", said.replace("\r", "\n"))
-    said = re.sub(r"Client error &\{.*?/([0-9a-f]{64})\).*?from HTTP", r"object \1: the server answered HTTP", said)
+    said = re.sub(r"\w+ error &\{.*?/([0-9a-f]{64})\).*?from HTTP", r"object \1: the server answered HTTP", said)
     return [line.strip() for line in said.splitlines() if line.strip()]

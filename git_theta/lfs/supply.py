@@ -14,14 +14,10 @@ from git_theta.store import Store
 
 
 class Supply:
-    """Brings objects into ``store``. Nobody is asked twice for an object, nor again once it could not be reached.
+    """Brings objects into ``store``. Nobody is asked twice for an object, nor again once it could not be reached."""
 
-    ``everywhere`` asks every remote, otherwise only the one plain ``git fetch`` would take.
-    """
-
-    def __init__(self, repository: Repository, store: Store, *, everywhere: bool, terminal: int | None = None) -> None:
-        self._repository, self._store = repository, store
-        self._everywhere, self._terminal = everywhere, terminal
+    def __init__(self, repository: Repository, store: Store, terminal: int | None = None) -> None:
+        self._repository, self._store, self._terminal = repository, store, terminal
         self._unreachable: dict[str, str] = {}
         self._refused: dict[str, dict[Oid, str]] = {}
 
@@ -54,8 +50,7 @@ class Supply:
         if only is None:
             for end in nearby_ends(self._repository):
                 yield end.name, partial(_itself, end)
-        names = [only] if only else preferred_remotes(root)
-        for name in names if self._everywhere else names[:1]:
+        for name in [only] if only else preferred_remotes(root):
             yield name, partial(self._remote, name)
 
     def _remote(self, name: str) -> End:

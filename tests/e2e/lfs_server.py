@@ -123,9 +123,13 @@ class Host:
         """The LFS server's address, for a Git remote that is somewhere else."""
         return f"{self.url}/{self.organisation}/{name}"
 
+    def lfs_folder(self, name: str = "model") -> Path:
+        """Where the LFS objects of a repository lie."""
+        return self._storage / self.organisation / name
+
     def objects(self, name: str = "model") -> dict[str, Path]:
         """The LFS objects the server has, by oid."""
-        folder = self._storage / self.organisation / name
+        folder = self.lfs_folder(name)
         return {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
 
     def batches(self, operation: str) -> list[list[str]]:

@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any
 
-STEPS = {"os.rename", "os.remove", "os.mkdir", "os.chmod", "os.utime", "sqlite3.connect"}
+STEPS = {"os.link", "os.rename", "os.remove", "os.mkdir", "os.chmod", "os.utime", "sqlite3.connect"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -30,7 +30,10 @@ class Countdown:
                 os.kill(os.getpid(), self._signal)
 
 
-if os.environ.get("THETA_TEST_STEP") and any(word in sys.argv[1:2] for word in ("filter-process", "checkout")):
+COMMANDS = os.environ.get("THETA_TEST_COMMAND", "filter-process checkout").split()
+"""The git-theta commands that end."""
+
+if os.environ.get("THETA_TEST_STEP") and any(word in sys.argv[1:2] for word in COMMANDS):
     sys.addaudithook(
         Countdown(int(os.environ["THETA_TEST_STEP"]), signal.Signals[os.environ.get("THETA_TEST_SIGNAL", "SIGKILL")])
     )
