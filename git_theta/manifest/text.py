@@ -9,10 +9,13 @@ only the text that :func:`render` would write.
 from __future__ import annotations
 
 import binascii
+import gc
 import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from hashlib import sha256
 
 from git_theta.errors import Exit, ThetaError
@@ -38,6 +41,9 @@ _HEAD = f"{MAGIC.decode()}{VERSION}\n{_NOTE}\n"
 
 INLINE_LIMIT = 48
 """Values up to this many bytes live in the manifest: a reference to an object would be longer."""
+
+_REPEATED = 1 << 10
+"""Shapes to remember while parsing: a model has dozens, however many groups."""
 
 _SHORT = 12  # hex digits of an oid that stand for it on a line; longer only where two objects would collide
 
@@ -85,15 +91,27 @@ def looks_like_manifest(head: bytes) -> bool:
 
 def render(manifest: Manifest) -> bytes:
     """The one valid text of ``manifest``."""
+    return _render(manifest)[0]
+
+
+def _render(manifest: Manifest) -> tuple[bytes, Digest]:
+    """The text and the root digest in it, from one pass over the groups."""
     short = _shortener(stored.oid for stored in manifest.objects)
-    lines = [*_sealed(manifest, short), *(_object_line(stored, short) for stored in manifest.objects)]
-    seal = f"root {root(manifest)}"
-    return (_HEAD + "\n".join([*lines[:2], seal, *lines[2:], "end\n"])).encode()
+    pairs = list(_sealed(manifest, short))
+    sealed = [what for what, _ in pairs]
+    seal = _seal(sealed)
+    lines = [what + place for what, place in pairs]
+    table = (_object_line(stored, short) for stored in manifest.objects)
+    return (_HEAD + "\n".join([*lines[:2], f"root {seal}", *lines[2:], *table, "end\n"])).encode(), seal
 
 
 def root(manifest: Manifest) -> Digest:
     """Digest of the whole checkpoint: sha256 over every line that says what it is, without where it is stored."""
-    return Digest(sha256((_HEAD + "\n".join(_sealed(manifest, None)) + "\n").encode()).hexdigest())
+    return _seal([what for what, _ in _sealed(manifest, {})])
+
+
+def _seal(lines: list[str]) -> Digest:
+    return Digest(sha256((_HEAD + "\n".join(lines) + "\n").encode()).hexdigest())
 
 
 def where_token(where: Where) -> str:
@@ -101,24 +119,22 @@ def where_token(where: Where) -> str:
     return _where(where, {})
 
 
-def _sealed(manifest: Manifest, short: dict[Oid, str] | None) -> Iterator[str]:
-    """Header, skeleton and group lines; without their locations when ``short`` is None."""
-    yield f"format {manifest.format}"
-    yield f"size {manifest.size}"
+def _sealed(manifest: Manifest, short: dict[Oid, str]) -> Iterator[tuple[str, str]]:
+    """Header, skeleton and group lines: what the root digest seals of each, and the location that ends it."""
+    yield f"format {manifest.format}", ""
+    yield f"size {manifest.size}", ""
     skeleton = manifest.skeleton
-    place = "" if short is None else " " + _where(skeleton.where, short)
-    yield f"skeleton {skeleton.length} {skeleton.digest}{place}"
+    yield f"skeleton {skeleton.length} {skeleton.digest}", " " + _where(skeleton.where, short)
     for entry in manifest.entries:
-        place = "" if short is None else " " + _where(entry.where, short)
         gap = f" gap={entry.gap}" if entry.gap else ""
-        yield f"group {_group(entry.groups[0])}{gap} {entry.length} {entry.digest}{place}"
+        yield f"group {_group(entry.groups[0])}{gap} {entry.length} {entry.digest}", " " + _where(entry.where, short)
         for alias in entry.groups[1:]:
-            yield f"alias {_group(alias)}"
+            yield f"alias {_group(alias)}", ""
 
 
 def _group(group: Group) -> str:
     name = group.name if _BARE.fullmatch(group.name) else json.dumps(group.name)
-    text = f"{name} {group.dtype} [{','.join(map(str, group.shape))}]"
+    text = f"{name} {group.dtype} [{_shape(group.shape)}]"
     if group.view is None:
         return text
     return f"{text} view={group.view.offset}:{','.join(map(str, group.view.strides))}"
@@ -160,15 +176,29 @@ def parse(text: bytes) -> Manifest:
                 hint="upgrade git-theta: pip install --upgrade git-theta",
             )
         raise _damaged(1, "the version is not a number")
-    manifest, claimed = _Parser(lines).manifest()
-    if root(manifest) != claimed:
+    with _collector_paused():
+        manifest, claimed = _Parser(lines).manifest()
+        rendered, sealed = _render(manifest)
+    if sealed != claimed:
         raise DamagedManifest(
             f"the manifest's lines do not add up to its root digest {claimed[:12]}: it was edited or line-merged",
             hint="take one side whole: `git checkout --ours PATH` or `--theirs PATH`",
         )
-    if render(manifest) != text:
+    if rendered != text:
         raise DamagedManifest("the manifest is not written the one way the specification allows", hint=_RESTORE)
     return manifest
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """A manifest is many small values and no garbage; looking for some took a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 _RESTORE = "restore it from history: git checkout HEAD -- PATH"
@@ -283,7 +313,7 @@ class _Parser:
                 raise _damaged(at + 1, "an alias comes before every group")
             else:
                 found[-1][0].append(group)
-            reason = misfit(group, found[-1][2][0])
+            reason = _misfit(group.dtype, group.shape, group.view, found[-1][2][0])
             if reason:
                 raise _damaged(at + 1, f"group {group.name!r} {reason}")
         entries = [Entry(tuple(members), gap, *value) for members, gap, value in found]
@@ -303,8 +333,10 @@ class _Parser:
             view = View(self._number(match["offset"]), self._numbers(match["strides"]))
         return Group(name, match["dtype"], self._numbers(match["shape"]), view)
 
-    def _numbers(self, text: str) -> tuple[int, ...]:
-        return tuple(self._number(digits) for digits in text.split(",")) if text else ()
+    @staticmethod
+    @lru_cache(maxsize=_REPEATED)
+    def _numbers(text: str) -> tuple[int, ...]:
+        return tuple(_Parser._number(digits) for digits in text.split(",")) if text else ()
 
     def _value(
         self, match: re.Match[str], token: str, full: dict[str, Oid], used: set[Oid], at: int
@@ -329,6 +361,17 @@ class _Parser:
             raise DamagedManifest(
                 f"the manifest's groups and skeleton make {total:,} bytes, expected {size:,}", hint=_RESTORE
             )
+
+
+@lru_cache(maxsize=_REPEATED)
+def _misfit(dtype: str, shape: tuple[int, ...], view: View | None, length: int) -> str | None:
+    """:func:`~git_theta.model.misfit`, which never asks for the name: layers repeat."""
+    return misfit(Group("", dtype, shape, view), length)
+
+
+@lru_cache(maxsize=_REPEATED)
+def _shape(shape: tuple[int, ...]) -> str:
+    return ",".join(map(str, shape))
 
 
 def _inline(token: str, length: int, digest: Digest, at: int) -> Inline:
