@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from git_theta.errors import ThetaError
-from git_theta.gitio.process import ask_git
+from git_theta.gitio.process import ask_git, git_environment
 from git_theta.lfs.ends import TransferFailed, check_whole
 from git_theta.lfs.pointers import render_pointer
 from git_theta.model import Oid, StoredObject
@@ -117,7 +117,7 @@ class GitLfsEnd:
             options.append(f"remote.{self._remote}.url={self._url}")
         command = ["git", *(word for option in options for word in ("-c", option)), "lfs", *arguments]
         drawing = subprocess.DEVNULL if self._terminal is None else self._terminal
-        environment = {**os.environ, "LC_ALL": "C", "LANGUAGE": ""}  # its words are read below
+        environment = {**git_environment(False), "LC_ALL": "C", "LANGUAGE": ""}  # its words are read below
         for attempt in (1, 2):
             done = subprocess.run(
                 command,
