@@ -81,13 +81,14 @@ def _value(root: Path, key: str) -> str | None:
 
 def lfs_url(root: Path, remote: str) -> str | None:
     """The LFS server that configuration or a committed ``.lfsconfig`` names for a remote; None when none does."""
-    keys = (f"remote.{remote}.lfsurl", "lfs.url")
+    keys = r"^(remote\..*\.lfsurl|lfs\.url)$"
     for place in ((), ("--file", str(root / ".lfsconfig")), ("--blob", "HEAD:.lfsconfig")):
-        for key in keys:
-            with contextlib.suppress(GitFailed):
-                answer = ask_git("config", *place, "--get", key, cwd=root, codes=(0, 1))
-                if answer:
-                    return os.fsdecode(answer).removesuffix("\n")
+        with contextlib.suppress(GitFailed):
+            answer = ask_git("config", *place, "--null", "--get-regexp", keys, cwd=root, codes=(0, 1))
+            found = dict(line.split("\n", 1) for line in os.fsdecode(answer).split("\0")[:-1] if "\n" in line)
+            url = found.get(f"remote.{remote}.lfsurl") or found.get("lfs.url")
+            if url:
+                return url
     return None
 
 
