@@ -20,12 +20,20 @@ from filecmp import cmp
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import save_file
+
 from benchmarks.systems import Box, CommandFailed
 from benchmarks.weights import Dataset, one_group, scale
 
 ALL = ("theta", "lfs", "published")
 MEMORY_LIMIT = 250e6
 HANDSHAKE_LIMIT = 0.15
+DIFF_LIMIT = 0.5
+DIRTY_DIFF_LIMIT = 1.2
+STAT_LIMIT = 0.3
+DIFF_MEMORY_LIMIT = 400e6
+_STAT_GROUPS = 20_000
 _HANDSHAKES = 20
 
 
@@ -138,6 +146,32 @@ def total_size(box: Box, _data: Dataset) -> float:
     return float(box.store_bytes())
 
 
+@case(
+    "`git diff` of two commits, one group of 2.4 MB changed",
+    limit=lambda _data: DIFF_LIMIT,
+    systems=("theta", "published"),
+)
+def diff_commits(box: Box, _data: Dataset) -> float:
+    return box.run("git", "diff", "HEAD~2", "HEAD~1")
+
+
+@case("`git diff --cached` of the same", limit=lambda _data: DIFF_LIMIT, systems=("theta", "published"))
+def diff_staged(box: Box, data: Dataset) -> float:
+    box.put(data.small)
+    box.run("git", "add", box.model.name)
+    return box.run("git", "diff", "--cached", "HEAD~2")
+
+
+@case(
+    "`git diff` of the worktree, the same group changed",
+    limit=lambda _data: DIRTY_DIFF_LIMIT,
+    systems=("theta", "published"),
+)
+def diff_worktree(box: Box, data: Dataset) -> float:
+    box.put(data.first)
+    return box.run("git", "diff")
+
+
 def _add_version(box: Box, version: Path) -> float:
     """Commit what is staged, then stage another version; notes the growth of ``.git``."""
     box.commit()
@@ -174,6 +208,35 @@ def _handshake(box: Box) -> float:
 
 
 SOLOS.append(Solo("filter start to handshake", Unit.SECONDS, handshake, HANDSHAKE_LIMIT))
+
+
+def stat(box: Box, _big: Big) -> float:
+    """Seconds to compare the manifests of two commits of a checkpoint of many tiny groups."""
+    for version in (0.0, 1.0):
+        groups = {
+            f"layer.{at}.weight": np.full(16, version if at == 7 else at, np.float32) for at in range(_STAT_GROUPS)
+        }
+        save_file(groups, box.model)
+        box.run("git", "add", box.model.name)
+        box.commit()
+    return box.run("git-theta", "diff", "--stat", "HEAD~1", "HEAD")
+
+
+SOLOS.append(Solo("`git theta diff --stat` of 20,000 groups", Unit.SECONDS, stat, STAT_LIMIT))
+
+
+def diff_memory(box: Box, big: Big) -> float:
+    """The largest resident size of our processes while they compare two versions that differ in every group."""
+    for seed in (0, 1):
+        scale(big.source, box.model, big.size // 2, seed)
+        box.run("git", "add", box.model.name)
+        box.commit()
+    log = box.folder / "peaks"
+    box.run(sys.executable, str(Path(__file__).with_name("peak.py")), str(log), "git-theta", "diff", "HEAD~1", "HEAD")
+    return float(log.read_text())
+
+
+SOLOS.append(Solo("peak memory, `git theta diff`, every group changed", Unit.BYTES, diff_memory, DIFF_MEMORY_LIMIT))
 
 
 def _many_groups(big: Big, target: Path) -> None:

@@ -75,8 +75,8 @@ def dataset(source: Path, folder: Path, size: int) -> Dataset:
     )
 
 
-def scale(source: Path, target: Path, size: int) -> int:
-    """Write as many copies of the model as make ``size`` bytes; returns how many."""
+def scale(source: Path, target: Path, size: int, seed: int = 0) -> int:
+    """Write as many copies of the model as make ``size`` bytes; returns how many. Another ``seed`` moves others."""
     header = _header(source)
     copies = max(1, -(-size // sum(end - start for _, _, start, end in header.values())))
     layout: dict[str, Place] = {}
@@ -88,9 +88,9 @@ def scale(source: Path, target: Path, size: int) -> int:
     with open(target, "wb") as file:
         file.write(_render(layout))
         for copy in range(copies):
-            noise = np.random.Generator(np.random.PCG64(copy))
+            noise = np.random.Generator(np.random.PCG64(copy + copies * seed))
             for dtype, data in _groups(source):
-                file.write(_moved(data, noise) if copy and dtype == "F32" else data)
+                file.write(_moved(data, noise) if copy + seed and dtype == "F32" else data)
     return copies
 
 

@@ -71,4 +71,5 @@ def _calm_blas() -> None:
 def stored(workspace: Workspace | None, manifest: Manifest) -> Side:
     """A checkpoint in the store."""
     _calm_blas()
-    return Side(of_manifest(manifest), StoredValues(workspace.reader, manifest) if workspace else None)
+    values = StoredValues(lambda: workspace.reader, manifest) if workspace else None
+    return Side(of_manifest(manifest), values)

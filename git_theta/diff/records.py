@@ -97,21 +97,24 @@ class Comparison:
 def of_manifest(manifest: Manifest) -> Summary:
     """The summary of a stored checkpoint."""
     objects = {stored.oid: stored.size for stored in manifest.objects}
-    values = [value for e in manifest.entries for value in _values(e.groups, e.length, e.digest)]
+    values: list[Value] = []
+    for entry in manifest.entries:
+        if len(entry.groups) == 1:  # nearly all of them
+            values.append(Value(entry.groups[0], entry.length, entry.digest))
+        else:
+            values += _tied(entry.groups, entry.length, entry.digest)
     return Summary(manifest.format, manifest.size, manifest.skeleton.digest, tuple(values), objects)
 
 
 def of_layout(layout: Layout, digests: Sequence[Digest], skeleton: Digest) -> Summary:
     """The summary of a file that is not stored, from its layout and the digests of its spans and skeleton."""
     pairs = zip(layout.spans, digests, strict=True)
-    values = [value for span, digest in pairs for value in _values(span.groups, span.length, digest)]
+    values = [value for span, digest in pairs for value in _tied(span.groups, span.length, digest)]
     return Summary(layout.format, layout.size, skeleton, tuple(values), None)
 
 
-def _values(groups: tuple[Group, ...], length: int, digest: Digest) -> Iterator[Value]:
-    if len(groups) == 1:
-        yield Value(groups[0], length, digest)
-        return
+def _tied(groups: tuple[Group, ...], length: int, digest: Digest) -> Iterator[Value]:
+    """The groups of one span, each with the others."""
     names = [group.name for group in groups]
     for group in groups:
         yield Value(group, length, digest, tuple(name for name in names if name != group.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -47,10 +47,14 @@ class FileChanged(ThetaError):
 
 
 class StoredValues:
-    """Values out of the store."""
+    """Values out of the store. ``reader`` is asked for one when the first value is wanted."""
 
-    def __init__(self, reader: Reader, manifest: Manifest) -> None:
-        self._reader, self._manifest = reader, manifest
+    def __init__(self, reader: Callable[[], Reader], manifest: Manifest) -> None:
+        self._make_reader, self._manifest = reader, manifest
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return self._make_reader()
 
     @cached_property
     def _entries(self) -> dict[str, Entry]:
