@@ -30,6 +30,12 @@ from git_theta.gitio.process import ask_git
 from git_theta.model import Manifest
 
 
+class NoWorktree(ThetaError):
+    """A bare repository, or the inside of a ``.git`` folder: whatever is written there is Git's own."""
+
+    exit_code = Exit.NO_REPOSITORY
+
+
 class BehindLink(ThetaError):
     """A folder on the way to the file is a symbolic link: writing would land somewhere else."""
 
@@ -174,8 +180,10 @@ def _nameless(folder: Path) -> FileIO | None:
 
 
 def _folder(workspace: Workspace, path: Path) -> Path:
-    """The folder of ``path``, made if need be; never one behind a symbolic link."""
-    root = workspace.repository.root
+    """The folder of ``path``, made if need be; never one behind a symbolic link, never without a worktree."""
+    root = workspace.repository.worktree
+    if root is None:
+        raise NoWorktree("there is no worktree here to write checkpoints to", hint="change into the worktree first")
     folder = path.parent
     for part in [*reversed(folder.relative_to(root).parents), folder.relative_to(root)]:
         if (root / part).is_symlink() and part != Path("."):

@@ -35,6 +35,7 @@ def clean(workspace: Workspace, path: str, content: Content) -> bytes:
         worktree_file=worktree / path if worktree and path else None,
         priors=lambda: workspace.priors(path),
         forced_format=workspace.formats.get(path) if path else None,
+        committed=lambda: workspace.committed(path),
     )
     if cleaned.warning:
         warn(f"{path}: {cleaned.warning}")

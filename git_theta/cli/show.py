@@ -15,7 +15,7 @@ from git_theta.cli.tracked import is_placeholder
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.repository import NotARepository
-from git_theta.manifest import parse
+from git_theta.manifest import parse, undo_line_ends
 from git_theta.model import Group, Inline, Manifest, Where
 
 
@@ -78,7 +78,7 @@ def _listing(target: str) -> Listing:
     workspace = open_workspace()
     try:
         if Path(target).is_file():
-            return _stored(workspace, target, parse(Path(target).read_bytes()))
+            return _stored(workspace, target, parse(undo_line_ends(Path(target).read_bytes())))
         path, at, revision = target.rpartition("@")
         if not at:
             path, revision = target, ""

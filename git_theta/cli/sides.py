@@ -10,7 +10,7 @@ from pathlib import Path
 from git_theta.cli.sighting import recall
 from git_theta.cli.workspace import Workspace
 from git_theta.diff import FileValues, StoredValues, Summary, Values, of_layout, of_manifest
-from git_theta.manifest import looks_like_manifest, parse
+from git_theta.manifest import looks_like_manifest, parse, undo_line_ends
 from git_theta.model import Manifest
 
 HEAD = 1 << 16
@@ -49,7 +49,7 @@ def of_file(workspace: Workspace | None, file: str, blob: str | None = None) -> 
     with open(path, "rb") as content:
         head = content.read(HEAD)
         if looks_like_manifest(head):
-            return stored(workspace, parse(head + content.read()))
+            return stored(workspace, parse(undo_line_ends(head + content.read())))
         from git_theta.filters.examine import examine
 
         found = examine(content)

@@ -14,7 +14,7 @@ from git_theta.cli.workspace import Workspace
 from git_theta.errors import ThetaError
 from git_theta.gitio.attributes import check_attributes
 from git_theta.gitio.process import ask_git
-from git_theta.manifest import looks_like_manifest, parse
+from git_theta.manifest import looks_like_manifest, parse, undo_line_ends
 from git_theta.model import Manifest
 
 
@@ -98,7 +98,7 @@ def as_meant(workspace: Workspace, item: Tracked) -> Tracked:
     if text == workspace.blobs.get(item.blob):
         return item
     try:
-        return replace(item, blob="", manifest=parse(text))
+        return replace(item, blob="", manifest=parse(undo_line_ends(text)))
     except ThetaError:
         return replace(item, blob="", manifest=None)
 

@@ -125,6 +125,14 @@ class Workspace:
         found = (self.manifest(f"{place}:{path}") for place in self._heads)
         return [manifest for manifest in found if manifest]
 
+    def committed(self, path: str) -> list[bytes | None]:
+        """What Git has at ``path`` in the index and in HEAD, where that looks like a manifest."""
+        from git_theta.manifest import looks_like_manifest
+
+        if os.path.isabs(path) or path.startswith("../"):
+            return []
+        return [self.blobs.get(f"{place}:{path}", looks_like_manifest) for place in self._heads]
+
     def manifest(self, blob: str) -> Manifest | None:
         """The manifest in a blob named as Git names it; None when there is none or it is not one."""
         from git_theta.manifest import looks_like_manifest, parse

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from git_theta.errors import ThetaError
-from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion, looks_like_manifest, parse
+from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion, looks_like_manifest, parse, undo_line_ends
 from git_theta.model import Digest, Manifest, Oid, Slot, StoredObject
 from git_theta.store import Catalogue, Store
 from git_theta.tensors import DamagedValue, MissingValue, Reader
@@ -71,7 +71,7 @@ class Smudger:
         if not looks_like_manifest(text[:65536]):
             return _as_is(text)
         try:
-            manifest = parse(text)
+            manifest = parse(undo_line_ends(text))
         except (DamagedManifest, ManifestFromNewerVersion) as error:
             return _as_is(text, error)
         if manifest.size > self._limit:
@@ -116,7 +116,7 @@ class Smudger:
         if not looks_like_manifest(text[:65536]):
             return []
         try:
-            return self._absent(parse(text))
+            return self._absent(parse(undo_line_ends(text)))
         except (DamagedManifest, ManifestFromNewerVersion):
             return []
 

@@ -26,7 +26,7 @@ _QUESTIONS = (
     "--is-inside-work-tree",
     "--show-toplevel",
 )
-_ANSWERS = re.compile(rb"(.+?)\n(?:true|false)\n(.+?)\n(?:true|false)\n(.+?)\n(true|false)\n(?:(.+)\n)?", re.DOTALL)
+_ANSWERS = re.compile(rb"(.+?)\n(?:true|false)\n(.+?)\n(?:true|false)\n(.+?)\n(?:true|false)\n(?:(.+)\n)?", re.DOTALL)
 
 
 class NotARepository(ThetaError):
@@ -68,8 +68,9 @@ def find_repository(start: Path | None = None, *, elsewhere: bool = False) -> Re
     found = _ANSWERS.fullmatch(answers)
     if found is None:
         raise _refusal(start)
-    git_dir, common_dir, hooks, inside, top = found.groups()
-    worktree = Path(os.fsdecode(top)) if inside == b"true" and top else None
+    git_dir, common_dir, hooks, top = found.groups()
+    # Git names the worktree also to somebody outside it, as with --git-dir and --work-tree.
+    worktree = Path(os.fsdecode(top)) if top else None
     return Repository(worktree, *(Path(os.fsdecode(path)) for path in (git_dir, common_dir, hooks)))
 
 

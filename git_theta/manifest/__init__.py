@@ -12,6 +12,7 @@ from git_theta.manifest.text import (
     parse,
     render,
     root,
+    undo_line_ends,
     where_token,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "parse",
     "render",
     "root",
+    "undo_line_ends",
     "where_token",
 ]

@@ -89,6 +89,11 @@ def looks_like_manifest(head: bytes) -> bool:
     return head.startswith(b"<<<<<<< ") and b"\n" + MAGIC in head[:65536]
 
 
+def undo_line_ends(text: bytes) -> bytes:
+    """The text before Git's line-end conversion made CRLF of it, where attributes of a tracked file allow that."""
+    return text.replace(b"\r\n", b"\n") if text[:64].split(b"\n", 1)[0].endswith(b"\r") else text
+
+
 def render(manifest: Manifest) -> bytes:
     """The one valid text of ``manifest``."""
     return _render(manifest)[0]
