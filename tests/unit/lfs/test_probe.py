@@ -347,16 +347,13 @@ class TestHostileAnswers:
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 400
 
-    @pytest.mark.parametrize(
-        ("status", "said"), [(403, "you may not read"), (413, "413"), (501, "501")]
-    )
+    @pytest.mark.parametrize(("status", "said"), [(403, "you may not read"), (413, "413"), (501, "501")])
     def test_a_refusal_is_an_error_that_says_what_it_means(
         self, host: Host, repo: Path, status: int, said: str
     ) -> None:
         host.respond = lambda request: Reply(status)
         with pytest.raises(CannotAsk, match=said):
             ask(repo)
-
 
     def test_a_server_that_knows_none_of_them_has_none_of_them(self, host: Host, repo: Path) -> None:
         host.respond = lambda request: Reply(404)
