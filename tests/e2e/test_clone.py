@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import GitRepo, user_environment
+from tests.e2e.conftest import GitRepo, make_repository, user_environment
 from tests.e2e.lfs_server import BATCH, OBJECT, Host
 from tests.e2e.support import MODEL, checkpoint, is_manifest, noise, objects, status
 from tests.e2e.transfer import (
@@ -18,6 +18,7 @@ from tests.e2e.transfer import (
     check_placeholder,
     check_whole,
     clone,
+    duplicate,
     oids,
     start,
     there,
@@ -35,17 +36,27 @@ def large(seed: int) -> bytes:
     return content
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> GitRepo:
+    """One commit of one checkpoint."""
+    return start(make_repository(tmp_path_factory.mktemp("first")))
+
+
+@pytest.fixture
+def repo(first: GitRepo, tmp_path: Path) -> GitRepo:
+    """A repository with one commit of one checkpoint."""
+    return duplicate(first, tmp_path)
+
+
 @pytest.fixture
 def remote(repo: GitRepo, host: Host) -> str:
     """A checkpoint of one commit on a host, pushed from ``repo``."""
-    start(repo)
     return publish(repo, host)
 
 
 @pytest.fixture
 def many(repo: GitRepo, host: Host) -> str:
     """Ten checkpoints on a host."""
-    start(repo)
     for number, name in enumerate(NAMES):
         repo.write(name, checkpoint("ab", a=number, b=100 + number))
     repo.commit("ten")
@@ -293,7 +304,6 @@ def test_a_download_that_is_cut_off_goes_on_where_it_was(repo: GitRepo, host: Ho
 
 
 def test_a_clone_of_a_path_links_its_objects(repo: GitRepo) -> None:
-    start(repo)
     origin = bare(repo)
     repo.git("push", "--quiet", "origin", "main")
     copy = clone(repo, origin.path, "copy")
@@ -302,7 +312,6 @@ def test_a_clone_of_a_path_links_its_objects(repo: GitRepo) -> None:
 
 
 def test_a_clone_of_a_working_repository(repo: GitRepo) -> None:
-    start(repo)
     copy = clone(repo, repo.path, "copy")
     check_whole(copy, checkpoint())
 
@@ -320,7 +329,7 @@ def test_objects_of_a_reference_repository_are_used(repo: GitRepo, remote: str, 
 
 def test_a_reference_repository_with_its_store_elsewhere(repo: GitRepo, host: Host) -> None:
     repo.git("config", "theta.storage", str(repo.path.parent / "big disk"))
-    start(repo)
+    start(repo, checkpoint())
     url = publish(repo, host)
     copy = clone(repo, url, "copy", "--reference", str(repo.path))
     assert host.count("POST", BATCH) == 0
@@ -378,7 +387,6 @@ def test_a_clone_gets_its_hook_with_the_first_checkout(repo: GitRepo, remote: st
 
 def test_a_bundle_says_what_it_lacks(repo: GitRepo) -> None:
     """A bundle has Git's part only."""
-    start(repo)
     bundle = repo.path.parent / "all.bundle"
     repo.git("bundle", "create", "--quiet", bundle, "main")
     done = attempt(repo, "clone", "--quiet", str(bundle), "../copy", "--branch", "main")
@@ -406,7 +414,6 @@ def test_a_submodule_pushes_and_is_cloned(repo: GitRepo, remote: str, host: Host
 
 
 def test_there_is_nothing_on_a_path_that_was_never_pushed_to(repo: GitRepo) -> None:
-    start(repo)
     origin = bare(repo)
     repo.git("push", "--quiet", "--no-verify", "origin", "main")
     assert there(origin) == []

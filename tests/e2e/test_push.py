@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import GitRepo
+from tests.e2e.conftest import GitRepo, make_repository
 from tests.e2e.lfs_server import BATCH, OBJECT, Fault, Host
 from tests.e2e.support import MODEL, checkpoint, object_path
 from tests.e2e.transfer import (
@@ -21,6 +21,7 @@ from tests.e2e.transfer import (
     change,
     check_whole,
     clone,
+    duplicate,
     lose,
     oids,
     pointers,
@@ -31,10 +32,21 @@ from tests.e2e.transfer import (
 AGENT = Path(__file__).with_name("transfer_agent.py")
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> GitRepo:
+    """One commit of one checkpoint."""
+    return start(make_repository(tmp_path_factory.mktemp("first")))
+
+
+@pytest.fixture
+def repo(first: GitRepo, tmp_path: Path) -> GitRepo:
+    """A repository with one commit of one checkpoint."""
+    return duplicate(first, tmp_path)
+
+
 @pytest.fixture
 def remote(repo: GitRepo, host: Host) -> str:
     """``repo`` with one commit, and an empty repository on a host as its origin."""
-    start(repo)
     url = host.create(repo)
     repo.git("remote", "add", "origin", url)
     return url
@@ -120,7 +132,6 @@ def test_a_deletion_asks_nobody(repo: GitRepo, remote: str, host: Host) -> None:
 
 
 def test_an_address_without_a_name(repo: GitRepo, host: Host) -> None:
-    start(repo)
     url = host.create(repo)
     repo.git("push", url, "main")
     assert set(host.objects()) == oids(repo) == set(pointers(repo, url))
@@ -130,7 +141,6 @@ def test_an_address_without_a_name(repo: GitRepo, host: Host) -> None:
 
 
 def test_an_address_that_is_written_otherwise(repo: GitRepo, host: Host) -> None:
-    start(repo)
     url = host.create(repo)
     repo.git("config", f"url.{host.url}/.insteadOf", "work:")
     repo.git("push", url.replace(f"{host.url}/", "work:"), "main")
@@ -276,7 +286,6 @@ def oids_of_bare(copy: GitRepo) -> set[str]:
 
 
 def test_a_push_to_a_mirror_remote(repo: GitRepo, host: Host) -> None:
-    start(repo)
     url = host.create(repo)
     repo.git("remote", "add", "--mirror=push", "origin", url)
     done = repo.run("git", "push", "origin")
@@ -408,7 +417,6 @@ def test_settings_for_the_users_own_pushes_do_not_touch_the_ref(repo: GitRepo, r
 
 
 def test_a_path_gets_the_objects_into_its_own_store(repo: GitRepo) -> None:
-    start(repo)
     origin = bare(repo)
     content = change(repo)
     repo.git("push", "origin", "main")
@@ -419,7 +427,6 @@ def test_a_path_gets_the_objects_into_its_own_store(repo: GitRepo) -> None:
 
 @pytest.mark.parametrize("form", ["relative", "file://", "~"])
 def test_a_path_in_any_form(repo: GitRepo, form: str) -> None:
-    start(repo)
     origin = bare(repo)
     address = {"relative": "../origin.git", "file://": f"file://{origin.path}", "~": "~/../origin.git"}[form]
     repo.git("push", address, "main")
@@ -427,7 +434,6 @@ def test_a_path_in_any_form(repo: GitRepo, form: str) -> None:
 
 
 def test_a_path_needs_no_git_lfs(repo: GitRepo, without_git_lfs: str) -> None:
-    start(repo)
     origin = bare(repo)
     alone = repo.at(repo.path, PATH=without_git_lfs)
     alone.git("push", "origin", "main")
@@ -449,7 +455,6 @@ def test_a_server_needs_git_lfs_and_says_so(repo: GitRepo, remote: str, host: Ho
 
 
 def test_objects_on_a_path_are_linked_not_copied(repo: GitRepo) -> None:
-    start(repo)
     origin = bare(repo)
     repo.git("push", "origin", "main")
     assert all(path.stat().st_nlink > 1 for path in there(origin))
@@ -457,7 +462,6 @@ def test_objects_on_a_path_are_linked_not_copied(repo: GitRepo) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
 def test_a_store_of_a_team_stays_writable_for_the_team(repo: GitRepo) -> None:
-    start(repo)
     origin = repo.at(repo.path.parent / "shared.git")
     origin.path.mkdir()
     origin.git("init", "--quiet", "--bare", "--shared=group")
@@ -468,7 +472,6 @@ def test_a_store_of_a_team_stays_writable_for_the_team(repo: GitRepo) -> None:
 
 
 def test_a_store_that_cannot_be_written_refuses_the_push(repo: GitRepo) -> None:
-    start(repo)
     origin = bare(repo)
     (origin.path / "theta").write_text("in the way")
     done = attempt(repo, "push", "origin", "main")
@@ -478,7 +481,6 @@ def test_a_store_that_cannot_be_written_refuses_the_push(repo: GitRepo) -> None:
 
 
 def test_a_path_with_a_server_named_for_it_uses_the_server(repo: GitRepo, host: Host) -> None:
-    start(repo)
     origin = bare(repo)
     repo.git("config", "-f", ".lfsconfig", "lfs.url", host.lfs_url())
     repo.commit("where objects are")
@@ -490,7 +492,6 @@ def test_a_path_with_a_server_named_for_it_uses_the_server(repo: GitRepo, host: 
 
 def test_a_transfer_agent_is_used_as_git_lfs_would(repo: GitRepo) -> None:
     """An agent of the user's own, which needs no server."""
-    start(repo)
     origin = bare(repo)
     depot = repo.path.parent / "depot"
     depot.mkdir()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import GitRepo
+from tests.e2e.conftest import GitRepo, make_repository
 from tests.e2e.lfs_server import BATCH, OBJECT, VERIFY, Fault, Host
 from tests.e2e.support import MODEL, checkpoint, is_manifest, object_path, status
 from tests.e2e.test_crash import STEPS
@@ -25,6 +25,7 @@ from tests.e2e.transfer import (
     check_placeholder,
     check_whole,
     clone,
+    duplicate,
     oids,
     pointers,
     start,
@@ -75,10 +76,21 @@ PASSING = {
 }
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> GitRepo:
+    """One commit of one checkpoint."""
+    return start(make_repository(tmp_path_factory.mktemp("first")))
+
+
+@pytest.fixture
+def repo(first: GitRepo, tmp_path: Path) -> GitRepo:
+    """A repository with one commit of one checkpoint."""
+    return duplicate(first, tmp_path)
+
+
 @pytest.fixture
 def remote(repo: GitRepo, host: Host) -> str:
     """``repo`` with one commit, and an empty repository on a host as its origin."""
-    start(repo)
     url = host.create(repo)
     repo.git("remote", "add", "origin", url)
     return url
@@ -359,7 +371,6 @@ def steps(number_of: str, run: Callable[[dict[str, str]], int]) -> int:
 
 def test_a_push_to_a_path_killed_at_each_step_on_disk(repo: GitRepo) -> None:
     """Whatever is in the other store is whole, and no commit is there without its objects."""
-    start(repo)
     origin = bare(repo)
 
     def push(env: dict[str, str]) -> int:
@@ -375,7 +386,6 @@ def test_a_push_to_a_path_killed_at_each_step_on_disk(repo: GitRepo) -> None:
 
 
 def test_a_pull_from_a_path_killed_at_each_step_on_disk(repo: GitRepo) -> None:
-    start(repo)
     origin = bare(repo)
     repo.git("push", "--quiet", "origin", "main")
     copy = clone(repo, origin.path, "copy", **SKIP)

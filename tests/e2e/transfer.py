@@ -6,27 +6,45 @@ clone here is made by the same user in a folder beside the repository.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tests.e2e.support import MODEL, checkpoint, is_manifest, object_path, objects, status, track_checkpoints
-
-if TYPE_CHECKING:
-    from tests.e2e.conftest import GitRepo
+from tests.e2e.conftest import GitRepo, user_environment
+from tests.e2e.support import MODEL, PATTERNS, checkpoint, is_manifest, object_path, objects, status
 
 SKIP = {"GIT_THETA_SKIP_SMUDGE": "1"}
 OBJECTS_REF = "refs/theta/objects"
 
 
 def start(repo: GitRepo, content: bytes | None = None) -> GitRepo:
-    """``repo`` with one commit of one checkpoint on main."""
+    """``repo``, whatever is configured in it, with one commit of one checkpoint on main."""
+    if (repo.path / MODEL).exists():
+        return repo if content is None else _start_over(repo, content)
     repo.git("config", "--global", "lfs.transfer.maxretries", "2")
     repo.git("config", "--global", "lfs.transfer.maxretrydelay", "1")
-    track_checkpoints(repo)
+    repo.theta("install", "--global")
+    repo.theta("track", *PATTERNS)
+    repo.commit("track checkpoints")
     repo.write(MODEL, content or checkpoint())
     repo.commit("first")
     return repo
+
+
+def _start_over(repo: GitRepo, content: bytes) -> GitRepo:
+    """Another first checkpoint in a repository of :func:`duplicate`, as if there had never been one."""
+    repo.git("reset", "--quiet", "--soft", "HEAD~1")
+    shutil.rmtree(repo.path / ".git" / "theta")
+    repo.write(MODEL, content)
+    repo.commit("first")
+    return repo
+
+
+def duplicate(repo: GitRepo, folder: Path) -> GitRepo:
+    """The same repository and the same user in another folder: faster than to start anew."""
+    shutil.copytree(repo.home, folder / "home")
+    shutil.copytree(repo.path, folder / "repo", symlinks=True)
+    return GitRepo(folder / "repo", user_environment(folder / "home"))
 
 
 def change(repo: GitRepo, seed: int = 1) -> bytes:
