@@ -62,8 +62,9 @@ FATAL = {
     "429": question(status=429, said="Rate limit exceeded"),
     "500": question(status=500, said="Server error"),
     "503 for objects": bodies(status=503, said="503"),
-    "cut off": bodies(cut=3000, said="EOF"),
-    "cut off at once": bodies(cut=0, said="EOF"),
+    # A connection that closes under an upload has many names: EOF, reset, broken pipe, use of closed connection.
+    "cut off": bodies(cut=3000, said="LFS: "),
+    "cut off at once": bodies(cut=0, said="LFS: "),
     "the question is cut off": question(cut=5, said="EOF"),
 }
 PASSING = {
