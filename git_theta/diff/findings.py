@@ -18,14 +18,14 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from git_theta.diff.elements import elements
-from git_theta.diff.feed import Feed
 from git_theta.diff.finding import Finding, Nature, Statistics
 from git_theta.diff.records import Change, Kind, Value
 from git_theta.diff.statistics import measure
 from git_theta.diff.values import Values
 from git_theta.errors import ThetaError
 from git_theta.model import Group
+from git_theta.tensors.elements import elements
+from git_theta.tensors.feed import Feed
 
 Array: TypeAlias = NDArray[np.unsignedinteger[Any]]
 

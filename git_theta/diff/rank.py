@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from git_theta.diff.elements import Floats
+from git_theta.tensors.elements import Floats
 
 RANK_LIMIT = 32
 """Higher ranks are not called low. Adapters commonly have 4 to 32."""

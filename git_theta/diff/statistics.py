@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from git_theta.diff.elements import Elements, Floats, Words, elements
-from git_theta.diff.feed import Feed
 from git_theta.diff.finding import HISTOGRAM, Statistics
 from git_theta.diff.rank import RankTracker
+from git_theta.tensors.elements import Elements, Floats, Words, elements
+from git_theta.tensors.feed import Feed
 
 BLOCK = 1 << 15
 """Elements per block: the temporary arrays of one stay in a core's cache."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from git_theta.diff.finding import Storage
 from git_theta.errors import Exit, ThetaError
 from git_theta.formats import FileSource, Source
-from git_theta.formats.source import check_range
 from git_theta.model import SKELETON_NAME, Entry, Inline, Layout, Manifest, Span
+from git_theta.tensors.frame import FrameSource
 
 if TYPE_CHECKING:
     from git_theta.tensors import Reader
@@ -82,36 +81,6 @@ class StoredValues:
             raise ThetaError(f"a skeleton of {manifest.skeleton.length:,} bytes is not looked into")
         data = b"".join(bytes(part) for part in self._reader.value(SKELETON_NAME, manifest.skeleton))
         return FrameSource(manifest, data)
-
-
-class FrameSource:
-    """A source over a skeleton in memory: its bytes are where the file has them, tensors read as zeros."""
-
-    def __init__(self, manifest: Manifest, skeleton: bytes) -> None:
-        self.size = manifest.size
-        self._skeleton = skeleton
-        # Per stretch of skeleton: where it begins in the file, where in the skeleton, and its length.
-        self._starts: list[int] = []
-        self._parts: list[tuple[int, int]] = []
-        at = offset = 0
-        for gap, length in [*((e.gap, e.length) for e in manifest.entries), (manifest.size, 0)]:
-            size = min(gap, len(skeleton) - offset)
-            self._starts.append(at)
-            self._parts.append((offset, size))
-            at, offset = at + size + length, offset + size
-
-    def read(self, start: int, length: int) -> bytes:
-        """Exactly ``length`` bytes from ``start``."""
-        check_range(start, length, self.size)
-        found = bytearray(length)
-        part = bisect_right(self._starts, start) - 1
-        while part < len(self._starts) and self._starts[part] < start + length:
-            begin, (offset, size) = self._starts[part], self._parts[part]
-            first, last = max(start, begin), min(start + length, begin + size)
-            if first < last:
-                found[first - start : last - start] = self._skeleton[offset + first - begin : offset + last - begin]
-            part += 1
-        return bytes(found)
 
 
 class FileValues:

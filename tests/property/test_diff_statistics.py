@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from git_theta.diff.elements import elements
-from git_theta.diff.feed import Feed
 from git_theta.diff.finding import Statistics
 from git_theta.diff.statistics import BLOCK, measure
 from git_theta.model import DTYPES
+from git_theta.tensors.elements import elements
+from git_theta.tensors.feed import Feed
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
