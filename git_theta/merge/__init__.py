@@ -1,1 +1,1 @@
-"""Three versions of a checkpoint enter, one leaves: decided on digests, combined by a strategy where both sides changed."""
+"""Three versions of a checkpoint enter, one leaves: decided on digests, combined where both sides changed a group."""

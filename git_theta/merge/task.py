@@ -1,4 +1,4 @@
-"""What a strategy is given: one parameter group of every version, as blocks of float64 that can be read again and again.
+"""What a strategy is given: one parameter group of every version, as blocks of float64 that can be read repeatedly.
 
 A block has :data:`BLOCK` numbers, the last one of a group fewer, whatever the store's chunks are: sums over blocks in
 their order are the same on every machine, for any number of threads.
@@ -38,7 +38,7 @@ class Task:
     """One group to combine.
 
     ``count`` is how many real numbers it has: its elements, twice that for complex ones. ``shape`` is that of the
-    group; its product is ``count`` except for complex dtypes and for spans seen through views, where it is ``(count,)``.
+    group where its product is ``count``; for complex dtypes and spans seen through views it is ``(count,)``.
     ``base`` is None where no common ancestor has the group in this shape. ``models`` are ours, theirs, and further
     branches; at least two, not all equal. ``weights``, one for each model, are the user's, None where none were given.
     ``fisher`` are the diagonals of the models' Fisher matrices, in the models' order and shape, where files gave them.
