@@ -12,6 +12,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,6 +22,7 @@ from git_theta.cli.hooks import HOOKS
 from git_theta.cli.output import emit_json
 from git_theta.errors import Exit
 from git_theta.gitio import NotARepository, Repository, Settings, ask_git, find_repository, read_settings
+from git_theta.gitio.config import Effective
 
 PACKAGES = ("numpy", "zstandard", "ml_dtypes", "safetensors")
 NO_LFS = "not found: needed only for HTTP and SSH remotes"
@@ -35,7 +37,7 @@ class Report:
 
     versions: dict[str, str]
     repository: dict[str, str | None]
-    settings: list[dict[str, str | int | bool]]
+    settings: list[dict[str, str | int | bool | None]]
     unknown: dict[str, str]
     drivers: dict[str, str | None]
     hooks: dict[str, str]
@@ -49,13 +51,11 @@ def command(as_json: bool) -> int:
     Example: git theta env
     """
     repository = _repository()
-    settings = read_settings(os.environ)
+    settings = read_settings(os.environ, tolerant=True)
     report = Report(
         versions=_versions(),
         repository=_places(repository, settings),
-        settings=[
-            {"name": one.setting.name, "value": _plain(one.value), "origin": one.origin} for one in settings.effective
-        ],
+        settings=[_setting(one) for one in settings.effective],
         unknown=_unknown(settings),
         drivers=_drivers(),
         hooks=_hooks(repository),
@@ -118,6 +118,11 @@ def _plain(value: bool | int | str | Path) -> bool | int | str:
     return str(value) if isinstance(value, Path) else value
 
 
+def _setting(one: Effective[Any]) -> dict[str, str | int | bool | None]:
+    problem = f"{one.problem}; {one.problem.hint}" if one.problem else None
+    return {"name": one.setting.name, "value": _plain(one.value), "origin": one.origin, "problem": problem}
+
+
 def _unknown(settings: Settings) -> dict[str, str]:
     """Keys and variables that look like ours and mean nothing: probably misspelt."""
     variables = {one.setting.variable for one in settings.effective} | OTHER_VARIABLES
@@ -155,17 +160,20 @@ def _sections(report: Report) -> dict[str, list[Row]]:
     return {
         "versions": [(name, value, "") for name, value in report.versions.items()],
         "repository": [(name, value or "none", "") for name, value in report.repository.items()] or [("none", "", "")],
-        "settings": [(str(one["name"]), _words(one["value"]), str(one["origin"])) for one in report.settings],
+        "settings": [
+            (str(one["name"]), _words(one["value"]), f"BAD: {one['problem']}" if one["problem"] else str(one["origin"]))
+            for one in report.settings
+        ],
         "unknown settings (misspelt?)": [(name, origin, "") for name, origin in report.unknown.items()],
         "drivers": [(key, missing if value is None else value, "") for key, value in report.drivers.items()],
         "hooks": [(name, state, "") for name, state in report.hooks.items()],
     }
 
 
-def _words(value: bool | int | str) -> str:
+def _words(value: bool | int | str | None) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:,}" if isinstance(value, int) else value
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _show(title: str, rows: list[Row]) -> None:

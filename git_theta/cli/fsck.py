@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
+from functools import partial
 
 import click
 
@@ -18,8 +18,7 @@ from git_theta.lfs.keep import CHECKED_OUT, UNPUSHED, Place, needed
 from git_theta.lfs.reach import EVERYTHING, manifest_texts
 from git_theta.manifest import parse
 from git_theta.model import Digest, Entry, Oid, Skeleton, Where
-
-_BLOCK = 1 << 20
+from git_theta.store import DamagedObject, MissingObject, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +115,12 @@ def _check_objects(
     report.on_remotes = len(bad - missing)
     report.findings += [Finding("missing", oid, users.get(oid, [])) for oid in sorted(missing)]
     with Progress("fsck", sum(here.values())) as progress, ThreadPoolExecutor(workspace.settings.threads) as pool:
-        for oid, found in zip(here, pool.map(lambda oid: _sha256(workspace, oid), here), strict=True):
+        for oid, found in zip(here, pool.map(partial(_wrong, workspace.store), here), strict=True):
             progress.advance(here[oid])
-            if here[oid] != sizes.get(oid, here[oid]):
+            wrong = found
+            if found in (None, "damaged") and here[oid] != sizes.get(oid, here[oid]):
                 wrong = f"truncated: {here[oid]:,} bytes, expected {sizes[oid]:,}"
-            elif found != oid:
-                wrong = "damaged"
-            else:
+            if wrong is None:
                 continue
             report.findings.append(Finding(wrong, oid, users.get(oid, ["nothing refers to it"])))
             bad.add(oid)
@@ -138,12 +136,14 @@ def _must_be_here(workspace: Workspace, oids: set[Oid]) -> set[Oid]:
     return oids & (needs[CHECKED_OUT] | needs[UNPUSHED])
 
 
-def _sha256(workspace: Workspace, oid: Oid) -> str:
-    digest = sha256()
-    with open(workspace.store.path(oid), "rb", buffering=0) as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+def _wrong(store: Store, oid: Oid) -> str | None:
+    """What is wrong with an object's bytes, if anything is."""
+    try:
+        return None if store.sha256(oid) == oid else "damaged"
+    except MissingObject:
+        return None  # another process is pruning
+    except DamagedObject as damage:
+        return str(damage).removeprefix(f"object {oid} is ")
 
 
 def _check_values(

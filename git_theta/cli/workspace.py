@@ -46,7 +46,9 @@ class Workspace:
     @cached_property
     def store(self) -> Store:
         """The objects."""
-        return Store(self.settings.store(self.repository.common_dir))
+        settings = self.settings
+        folder = settings.store(self.repository.common_dir)
+        return Store(folder, hardened=settings.hardened, shared=settings.shared)
 
     @cached_property
     def catalogue(self) -> Catalogue:

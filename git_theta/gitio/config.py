@@ -2,7 +2,8 @@
 
 One table lists every setting with its type, default, meaning and variable; ``git theta env`` and the
 documentation read the same table. What always holds: a value that does not parse is an error that names where
-it was written, an environment variable wins over configuration, and each value knows its origin.
+it was written and how to take it back, an environment variable wins over configuration, and each value knows its
+origin. Settings of Git's own that say how it writes objects count for ours as well.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ _MOST_THREADS = 8
 """Beyond this the pipe from Git, not the coder, sets the pace."""
 _UNKNOWN_RAM = 8 << 30
 """Assumed where the system does not tell."""
+
+
+_GITS_OWN = ("core.fsync", "core.fsyncobjectfiles", "core.sharedrepository")
+_SHARED = {"group": 0o660, "1": 0o660, "all": 0o664, "world": 0o664, "everybody": 0o664, "2": 0o664}
 
 
 class BadSetting(ThetaError):
@@ -77,6 +82,42 @@ def parse_missing(text: str) -> str:
     if text not in {"placeholder", "fail"}:
         raise ValueError("placeholder or fail")
     return text
+
+
+def parse_hardened(text: str, deprecated: str = "") -> bool:
+    """Whether Git waits for the disk when it writes a loose object: ``core.fsync``, ``core.fsyncObjectFiles``.
+
+    By itself it does so on Windows only.
+    """
+    hardened = os.name == "nt" or (not text and deprecated.lower() in {"true", "yes", "on", "1"})
+    for word in re.split(r"[,\s]+", text.strip()):
+        if word == "none":
+            hardened = False
+        elif word.removeprefix("-") in {"loose-object", "objects", "committed", "added", "all"}:
+            hardened = not word.startswith("-")
+    return hardened
+
+
+def parse_shared(text: str) -> int:
+    """Permissions that ``core.sharedRepository`` adds, 0 for none; negative where it says exactly which."""
+    word = text.strip().lower()
+    if re.fullmatch(r"0[0-7]{3}", word):
+        return -int(word, 8)
+    return _SHARED.get(word, 0o660 if word in {"true", "yes", "on"} else 0)
+
+
+def parse_merge(text: str) -> str:
+    """Some strategy; what is one, the room that knows them says."""
+    if not text.strip():
+        raise ValueError("a strategy such as average or ties:density=0.3, ask, or conflict")
+    return text.strip()
+
+
+def parse_seed(text: str) -> int:
+    """A whole number of up to 18 digits."""
+    if not re.fullmatch(r"[0-9]{1,18}", text.strip()):
+        raise ValueError("a whole number")
+    return int(text)
 
 
 def _default_threads() -> int:
@@ -176,17 +217,49 @@ PRUNE_AGE = Setting(
     "nothing else works in the repository.",
 )
 
-SETTINGS: tuple[Setting[Any], ...] = (STORAGE, SMUDGE_LIMIT, MISSING, THREADS, SKIP_SMUDGE, OBJECTS_REF, PRUNE_AGE)
+MERGE = Setting(
+    "theta.merge",
+    "strategy, ask, or conflict",
+    parse_merge,
+    lambda: "average",
+    "GIT_THETA_MERGE",
+    "What a merge makes of groups that both sides changed: a strategy with its parameters, such as ties:density=0.3, "
+    "and others for patterns, such as average;*.bias=ours; `ask` asks at the terminal, `conflict` always stops.",
+)
+SEED = Setting(
+    "theta.seed",
+    "number",
+    parse_seed,
+    lambda: 0,
+    "GIT_THETA_SEED",
+    "Seed of merges with chance in them; what is drawn also depends on the values, so that a merge repeats exactly.",
+)
+
+SETTINGS: tuple[Setting[Any], ...] = (
+    STORAGE,
+    SMUDGE_LIMIT,
+    MISSING,
+    THREADS,
+    SKIP_SMUDGE,
+    OBJECTS_REF,
+    PRUNE_AGE,
+    MERGE,
+    SEED,
+)
 """Every setting. Names are compared without regard to case, as Git does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effective(Generic[T]):
-    """The value in force and where it comes from: ``default``, a variable, or a configuration file and scope."""
+    """The value in force and where it comes from: ``default``, a variable, or a configuration file and scope.
+
+    With a ``problem`` what is written there means nothing, and the value is the default.
+    """
 
     setting: Setting[T]
     value: T
     origin: str
+    problem: BadSetting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +272,10 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every setting's value in force; ``effective`` has them in the table's order with their origins."""
+    """Every setting's value in force; ``effective`` has them in the table's order with their origins.
+
+    ``hardened`` and ``shared`` are what Git's own ``core.fsync`` and ``core.sharedRepository`` mean for objects.
+    """
 
     storage: Path
     smudge_limit: int
@@ -208,8 +284,12 @@ class Settings:
     skip_smudge: bool
     objects_ref: bool
     prune_age: int
+    merge: str
+    seed: int
     effective: tuple[Effective[Any], ...]
     unknown: tuple[Unknown, ...]
+    hardened: bool
+    shared: int
 
     @property
     def shares_store(self) -> bool:
@@ -221,8 +301,10 @@ class Settings:
         return common_dir / self.storage
 
 
-def read_settings(environ: Mapping[str, str], cwd: Path | None = None, *, elsewhere: bool = False) -> Settings:
-    """The settings in force in ``cwd``, inside a repository or not; raises :class:`BadSetting`.
+def read_settings(
+    environ: Mapping[str, str], cwd: Path | None = None, *, elsewhere: bool = False, tolerant: bool = False
+) -> Settings:
+    """The settings in force in ``cwd``, inside a repository or not; raises :class:`BadSetting` unless ``tolerant``.
 
     One Git process. An empty environment variable counts as absent. ``elsewhere`` as for
     :func:`~git_theta.gitio.process.ask_git`.
@@ -232,8 +314,13 @@ def read_settings(environ: Mapping[str, str], cwd: Path | None = None, *, elsewh
 
     def value(setting: Setting[T]) -> T:
         found = _effective(setting, environ.get(setting.variable), configured)
+        if found.problem and not tolerant:
+            raise found.problem
         effective.append(found)
         return found.value
+
+    def gits_own(key: str) -> str:
+        return configured[key].text if key in configured else ""
 
     return Settings(
         storage=value(STORAGE),
@@ -243,47 +330,70 @@ def read_settings(environ: Mapping[str, str], cwd: Path | None = None, *, elsewh
         skip_smudge=value(SKIP_SMUDGE),
         objects_ref=value(OBJECTS_REF),
         prune_age=value(PRUNE_AGE),
+        merge=value(MERGE),
+        seed=value(SEED),
         effective=tuple(effective),
         unknown=unknown,
+        hardened=parse_hardened(gits_own("core.fsync"), gits_own("core.fsyncobjectfiles")),
+        shared=parse_shared(gits_own("core.sharedrepository")),
     )
 
 
-def _configured(cwd: Path | None, elsewhere: bool) -> tuple[dict[str, tuple[str, str]], tuple[Unknown, ...]]:
-    """What Git's configuration says: lower-case name to (text, origin), and the keys that are no setting."""
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What configuration says of one key: the text, the file or the like, and the scope."""
+
+    text: str
+    place: str
+    scope: str
+
+    @property
+    def origin(self) -> str:
+        return f"{self.place} ({self.scope})"
+
+
+def _configured(cwd: Path | None, elsewhere: bool) -> tuple[dict[str, _Written], tuple[Unknown, ...]]:
+    """What Git's configuration says, by lower-case name, and the keys that are no setting."""
     answer = ask_git(
         "config",
         "--null",
         "--show-scope",
         "--show-origin",
         "--get-regexp",
-        r"^theta\.",
+        rf"^theta\.|^({'|'.join(map(re.escape, _GITS_OWN))})$",
         cwd=cwd,
         codes=(0, 1),
         elsewhere=elsewhere,
     )
     words = answer.decode("utf-8", "surrogateescape").split("\0")
-    known = {setting.name.lower() for setting in SETTINGS}
-    configured: dict[str, tuple[str, str]] = {}
+    known = {setting.name.lower() for setting in SETTINGS}.union(_GITS_OWN)
+    configured: dict[str, _Written] = {}
     unknown: dict[str, Unknown] = {}
     for scope, place, pair in zip(words[0::3], words[1::3], words[2::3], strict=False):
         key, newline, text = pair.partition("\n")
-        origin = f"{place} ({scope})"
+        # Git lists the weakest scope first, so the last one counts; a key without "=" means true.
+        written = _Written(text if newline else "true", place, scope)
         if key in known:
-            # Git lists the weakest scope first, so the last one counts; a key without "=" means true.
-            configured[key] = (text if newline else "true", origin)
+            configured[key] = written
         else:
-            unknown[key] = Unknown(key, origin)
+            unknown[key] = Unknown(key, written.origin)
     return configured, tuple(unknown.values())
 
 
-def _effective(setting: Setting[T], variable: str | None, configured: Mapping[str, tuple[str, str]]) -> Effective[T]:
+def _effective(setting: Setting[T], variable: str | None, configured: Mapping[str, _Written]) -> Effective[T]:
     if variable:
         text, origin = variable, f"environment variable {setting.variable}"
+        remedy = f"unset {setting.variable}"
     elif setting.name.lower() in configured:
-        text, origin = configured[setting.name.lower()]
+        written = configured[setting.name.lower()]
+        text, origin = written.text, written.origin
+        remedy = f"git config --{written.scope} --unset-all {setting.name}"
+        if written.scope == "command":
+            remedy = f"leave out -c {setting.name}={text}"
     else:
         return Effective(setting, setting.default(), DEFAULT)
     try:
         return Effective(setting, setting.parse(text), origin)
     except ValueError as expected:
-        raise BadSetting(f"{setting.name} is {text!r} ({origin}), expected {expected}", hint=setting.meaning) from None
+        problem = BadSetting(f"{setting.name} is {text!r} ({origin}), expected {expected}", hint=remedy)
+        return Effective(setting, setting.default(), origin, problem)

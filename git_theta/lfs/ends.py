@@ -6,18 +6,15 @@ objects into the local store and says which ones it could not get and why.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
 from git_theta.errors import ThetaError
 from git_theta.model import Oid, StoredObject
-from git_theta.store import Store
-from git_theta.store.disk import make_shared_folder
+from git_theta.store import DamagedObject, MissingObject, Store
 
 _BLOCK = 1 << 20
 
@@ -64,6 +61,8 @@ class LocalEnd:
         try:
             for wanted in absent:
                 _place(store.path(wanted.oid), self._store, wanted.oid)
+            for wanted in absent:  # before a ref there names it; Git does so with the pack it receives
+                self._store.harden(wanted.oid)
         except OSError as error:
             raise TransferFailed(
                 f"{self.name}: {error.filename or self._store.root}: {error.strerror or error}",
@@ -88,7 +87,7 @@ class LocalEnd:
         """By size, which is what a crash or a full disk gets wrong; ``thorough`` reads every byte."""
         lacking = {o.oid: "not there" for o in objects if not self._store.has(o.oid, o.size)}
         for stored in objects if thorough else ():
-            if stored.oid not in lacking and _sha256(self._store.path(stored.oid)) != stored.oid:
+            if stored.oid not in lacking and not _is_whole(self._store, stored.oid):
                 lacking[stored.oid] = "damaged there"
         return lacking
 
@@ -99,9 +98,9 @@ def check_whole(store: Store, objects: Sequence[StoredObject]) -> None:
     Not every server looks at what it is sent, and one that took a damaged object would never take the good one.
     """
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
-        found = threads.map(lambda o: _sha256(store.path(o.oid)), objects)
-        for stored, digest in zip(objects, found, strict=True):
-            if digest != stored.oid:
+        found = threads.map(lambda o: _is_whole(store, o.oid), objects)
+        for stored, whole in zip(objects, found, strict=True):
+            if not whole:
                 raise TransferFailed(
                     f"object {stored.oid} is damaged here, so nothing was sent",
                     hint="git theta fsck moves it away; then git theta fetch, or git add --renormalize PATH, "
@@ -112,8 +111,8 @@ def check_whole(store: Store, objects: Sequence[StoredObject]) -> None:
 def _place(source: Path, store: Store, oid: Oid) -> None:
     """A hard link where the file system can, a checked copy otherwise."""
     target = store.path(oid)
-    make_shared_folder(store.tmp)
-    make_shared_folder(target.parent)
+    store.make_folder(store.tmp)
+    store.make_folder(target.parent)
     link = store.tmp / f"link-{oid[:16]}-{os.getpid()}"
     try:
         os.link(source, link)
@@ -138,9 +137,8 @@ def _copy(source: Path, store: Store, oid: Oid) -> None:
         draft.discard()
 
 
-def _sha256(path: Path) -> str:
-    digest = sha256()
-    with contextlib.suppress(FileNotFoundError), open(path, "rb", buffering=0) as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+def _is_whole(store: Store, oid: Oid) -> bool:
+    try:
+        return store.sha256(oid) == oid
+    except (MissingObject, DamagedObject):
+        return False

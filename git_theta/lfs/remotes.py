@@ -72,7 +72,7 @@ def end_of(repository: Repository, remote: Remote, terminal: int | None = None) 
 def store_of(repository: Repository) -> Store:
     """Another repository's store, as its own configuration places it."""
     settings = read_settings({}, repository.root, elsewhere=True)
-    store = Store(settings.store(repository.common_dir))
+    store = Store(settings.store(repository.common_dir), hardened=settings.hardened, shared=settings.shared)
     if settings.shares_store:
         # No filter runs in a bare repository, which would register it. Who cannot write there cannot prune there.
         with contextlib.suppress(OSError):

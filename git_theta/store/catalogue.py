@@ -134,7 +134,7 @@ class Catalogue:
     def _open(self) -> sqlite3.Connection | None:
         while self._db is None and not self._off:
             try:
-                self._store.root.mkdir(parents=True, exist_ok=True)
+                self._store.make_folder(self._store.root)
                 self._db = _connect(self._path)
             except OSError:
                 self._off = True
@@ -154,6 +154,7 @@ class Catalogue:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    fresh = not path.exists()
     db = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
     # Rows hold ASCII; a flipped bit must make a row that nobody believes, not an error.
     db.text_factory = lambda raw: raw.decode("latin-1")
@@ -161,7 +162,9 @@ def _connect(path: Path) -> sqlite3.Connection:
         # Losing the last rows in a power cut costs a re-encoding, so nothing waits for the disk.
         db.execute("pragma synchronous = off")
         db.executescript(_SCHEMA)
-    except sqlite3.Error:
+        if fresh:  # whoever may put objects here may learn from them
+            path.chmod(path.parent.stat().st_mode & 0o666)
+    except (sqlite3.Error, OSError):
         db.close()
         raise
     return db

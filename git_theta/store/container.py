@@ -17,24 +17,14 @@ from typing import Any
 
 import zstandard
 
-from git_theta.errors import Exit, ThetaError
 from git_theta.model import Digest, Oid
+from git_theta.store.disk import DamagedObject
 
 MAGIC = b"\x89theta1\n"
 TRAILER = struct.Struct("<Q8s")
 INDEX_LIMIT = 4 << 20
 """Largest index, unpacked. A writer puts at most 8,192 values into an object, at about 200 bytes of index each;
 a forged index of this size costs 200 MB while it is parsed, and no more."""
-
-
-class DamagedObject(ThetaError):
-    """An object's bytes are not what was stored: truncated, flipped, or never an object of ours."""
-
-    exit_code = Exit.DAMAGED
-
-    def __init__(self, oid: Oid, what: str) -> None:
-        super().__init__(f"object {oid} is damaged: {what}", hint="git theta fsck")
-        self.oid = oid
 
 
 @dataclass(frozen=True, slots=True)

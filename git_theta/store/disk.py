@@ -3,22 +3,27 @@
 Enters: payloads, written piece by piece into a :class:`Draft`. Leaves: files named by the sha256 of their
 payload, under ``objects/aa/bb/`` (Git LFS's own media layout, so that Git LFS can send them). What always
 holds: a file under ``objects/`` was complete when it got its name; what a crash leaves behind lies in ``tmp/``
-and is never looked at.
+and is never looked at; folders have the permissions of the folder above, and who may look into a folder may
+read its objects.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from typing import IO, cast
 
 from git_theta.errors import Exit, ThetaError
 from git_theta.model import Oid
+
+_BLOCK = 1 << 20
 
 DAY = 86_400
 """Seconds. A use is noted at most once a day, so prune must leave alone whatever is younger than two."""
@@ -34,11 +39,27 @@ class MissingObject(ThetaError):
         self.oid = oid
 
 
-class Store:
-    """The objects below ``root``; ``root`` is made when something is first put."""
+class DamagedObject(ThetaError):
+    """An object's bytes are not what was stored: truncated, flipped, or never an object of ours."""
 
-    def __init__(self, root: Path) -> None:
+    exit_code = Exit.DAMAGED
+
+    def __init__(self, oid: Oid, what: str) -> None:
+        super().__init__(f"object {oid} is damaged: {what}", hint="git theta fsck")
+        self.oid = oid
+
+
+class Store:
+    """The objects below ``root``; ``root`` is made when something is first put.
+
+    With ``hardened`` an object waits for the disk before it gets its name (``core.fsync``). ``shared`` are
+    permissions that new folders get in addition (``core.sharedRepository``); negative, exactly these.
+    """
+
+    def __init__(self, root: Path, *, hardened: bool = False, shared: int = 0) -> None:
         self.root = root
+        self.hardened = hardened
+        self.shared = shared
         self.objects = root / "objects"
         self.tmp = root / "tmp"
         self.used = root / "used"
@@ -48,13 +69,13 @@ class Store:
         return self.objects / oid[:2] / oid[2:4] / oid
 
     def stat(self, oid: Oid) -> os.stat_result | None:
-        """The object's file status, or None when it is not here."""
+        """The status of whatever has the object's name, or None when nothing has."""
         return _stat(self.path(oid))
 
     def has(self, oid: Oid, size: int) -> bool:
         """Whether the object is here and of its right size."""
         found = self.stat(oid)
-        return found is not None and found.st_size == size
+        return found is not None and stat.S_ISREG(found.st_mode) and found.st_size == size
 
     def use(self, oid: Oid) -> bool:
         """Begin the object's age anew, because something is about to name it; False when it is not here.
@@ -64,7 +85,7 @@ class Store:
         """
         if self.youth(oid) < time.time() - DAY:
             with contextlib.suppress(OSError):  # a store that cannot be written cannot be pruned either
-                make_shared_folder(self.used)
+                self.make_folder(self.used)
                 note = self.used / oid
                 note.unlink(missing_ok=True)  # it may be somebody else's
                 note.touch()
@@ -77,22 +98,62 @@ class Store:
         return max((status.st_mtime for status in found if status), default=0)
 
     def open(self, oid: Oid) -> int:
-        """A file descriptor to read the object from; raises :class:`MissingObject`."""
+        """A file descriptor to read the object from; raises :class:`MissingObject`, :class:`DamagedObject`.
+
+        What is no regular file is never waited for: opening a pipe would.
+        """
+        flags = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
-            return os.open(self.path(oid), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            fd = os.open(self.path(oid), os.O_RDONLY | flags)
         except (FileNotFoundError, NotADirectoryError):
             raise MissingObject(oid, "is not in the local store") from None
+        except OSError as error:
+            raise DamagedObject(oid, error.strerror or str(error)) from None
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise DamagedObject(oid, "it is not a regular file")
+        return fd
+
+    def sha256(self, oid: Oid) -> str:
+        """What the object's bytes add up to; raises as :meth:`open` does."""
+        digest = sha256()
+        with open(self.open(oid), "rb", buffering=0) as file:
+            try:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+            except OSError as error:
+                raise DamagedObject(oid, error.strerror or str(error)) from None
+        return digest.hexdigest()
+
+    def make_folder(self, path: Path) -> None:
+        """With the permissions of the folder above: a store on a shared disk stays writable for the whole team.
+
+        Below a folder where nobody may touch what is another's, such as ``/tmp``, the user's own umask counts.
+        """
+        if path.is_dir():
+            return
+        self.make_folder(path.parent)
+        above = path.parent.stat().st_mode
+        with contextlib.suppress(FileExistsError):  # somebody else was faster
+            path.mkdir()
+            if self.shared or not above & stat.S_ISVTX:
+                path.chmod(_folder_mode(above, self.shared))
 
     def draft(self) -> Draft:
         """A new object, to be written and then put."""
-        self.tmp.mkdir(parents=True, exist_ok=True)
+        self.make_folder(self.tmp)
         return Draft(self)
 
     def spool(self, in_memory: int) -> IO[bytes]:
         """A nameless scratch file, in memory up to ``in_memory`` bytes, on the store's own disk beyond."""
         with contextlib.suppress(OSError):  # a store that cannot be written can still be read
-            self.tmp.mkdir(parents=True, exist_ok=True)
+            self.make_folder(self.tmp)
         return cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=in_memory, dir=str(self.tmp)))
+
+    def harden(self, oid: Oid) -> None:
+        """Wait until the object is on the disk. Costs next to nothing when it is there already."""
+        with open(self.open(oid), "rb") as file:
+            _harden(file.fileno())
 
     def oids(self) -> Iterator[tuple[Oid, int]]:
         """Every object here with its size, in order of oid."""
@@ -104,10 +165,12 @@ class Store:
 
     def quarantine(self, oid: Oid) -> None:
         """Take a corrupt object out of sight, so that the next fetch or add brings a good one. Keeps the bytes."""
-        aside = self.root / "corrupt"
-        aside.mkdir(parents=True, exist_ok=True)
+        aside = self.root / "corrupt" / oid
+        self.make_folder(aside.parent)
+        if os.path.lexists(aside):  # perhaps a folder, which would not give way
+            aside = aside.with_name(f"{oid}-{token_hex(4)}")
         with contextlib.suppress(FileNotFoundError):
-            os.replace(self.path(oid), aside / oid)
+            os.replace(self.path(oid), aside)
 
 
 class Draft:
@@ -140,12 +203,18 @@ class Draft:
     def put(self) -> Oid:
         """Give the object its name. One that is there already is replaced: this one is known to be whole."""
         oid = self.digest
-        if hasattr(os, "fchmod"):
-            os.fchmod(self._fd, 0o444)
-        self._close()
         path = self._store.path(oid)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(self._path, path)
+        self._store.make_folder(path.parent)
+        if hasattr(os, "fchmod"):
+            os.fchmod(self._fd, path.parent.stat().st_mode & 0o444)
+        if self._store.hardened:
+            _harden(self._fd)
+        self._close()
+        try:
+            os.replace(self._path, path)
+        except IsADirectoryError:
+            self._store.quarantine(oid)
+            os.replace(self._path, path)
         self._named = True
         return oid
 
@@ -162,6 +231,10 @@ class Draft:
             os.close(fd)
 
 
+_harden = getattr(os, "fdatasync", os.fsync)
+"""Wait until a file's bytes are on the disk; macOS and Windows know only the other name."""
+
+
 def _stat(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
@@ -169,11 +242,7 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def make_shared_folder(path: Path) -> None:
-    """With the permissions of the folder above: a store on a shared disk stays writable for the whole team."""
-    if path.is_dir():
-        return
-    make_shared_folder(path.parent)
-    with contextlib.suppress(FileExistsError):  # somebody else was faster
-        path.mkdir()
-        path.chmod(path.parent.stat().st_mode & 0o7777)
+def _folder_mode(above: int, shared: int) -> int:
+    """The permissions of a folder below one of mode ``above``; who may read it may enter it."""
+    mode = -shared if shared < 0 else (above & 0o777) | shared
+    return mode | (mode & 0o444) >> 2 | (stat.S_ISGID if shared else above & stat.S_ISGID)

@@ -12,7 +12,7 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
-from git_theta.store.disk import Store, make_shared_folder
+from git_theta.store.disk import Store
 
 
 def register(store: Store, common_dir: Path) -> None:
@@ -20,7 +20,7 @@ def register(store: Store, common_dir: Path) -> None:
     path = entry(store, common_dir)
     if path.exists():
         return
-    make_shared_folder(path.parent)
+    store.make_folder(path.parent)
     fd, draft = tempfile.mkstemp(prefix=".", dir=path.parent)
     try:
         with open(fd, "wb") as file:

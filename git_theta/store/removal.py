@@ -32,7 +32,7 @@ class Leftover:
 def remove(store: Store, oid: Oid, before: float) -> bool:
     """Delete an object that was neither stored nor used since ``before``; returns whether it went."""
     aside = store.tmp / f"{_ASIDE}{oid}"
-    store.tmp.mkdir(parents=True, exist_ok=True)
+    store.make_folder(store.tmp)
     try:
         os.replace(store.path(oid), aside)
         young = max(aside.stat().st_mtime, store.youth(oid)) >= before
@@ -42,8 +42,7 @@ def remove(store: Store, oid: Oid, before: float) -> bool:
         _back(store, aside)
         return False
     for path in (aside, store.used / oid):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        discard(Leftover(path, 0))
     return True
 
 
@@ -59,7 +58,7 @@ def _back(store: Store, aside: Path) -> None:
         if path.exists():  # stored anew meanwhile, and known to be whole
             os.unlink(aside)
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            store.make_folder(path.parent)
             os.replace(aside, path)
 
 

@@ -78,10 +78,19 @@ def test_env_json_has_every_setting(repo: GitRepo) -> None:
     report = json.loads(repo.theta("env", "--json"))
     assert set(report) == {"versions", "repository", "settings", "unknown", "drivers", "hooks"}
     assert [one["name"] for one in report["settings"]] == [setting.name for setting in SETTINGS]
-    assert report["settings"][2] == {"name": "theta.missing", "value": "placeholder", "origin": "default"}
+    assert report["settings"][2] == {
+        "name": "theta.missing",
+        "value": "placeholder",
+        "origin": "default",
+        "problem": None,
+    }
 
 
-def test_a_bad_value_is_an_error_of_every_command_that_needs_it(repo: GitRepo) -> None:
+def test_a_bad_value_stops_every_command_but_env_which_says_how_to_take_it_back(repo: GitRepo) -> None:
     repo.git("config", "theta.threads", "many")
-    said = repo.run("git", "theta", "env", code=2).stderr.decode()
-    assert "theta.threads is 'many' (file:.git/config (local)), expected a whole number from 1 to 9999" in said
+    problem = "theta.threads is 'many' (file:.git/config (local)), expected a whole number from 1 to 9999"
+    remedy = "git config --local --unset-all theta.threads"
+    assert repo.run("git", "theta", "status", code=2).stderr.decode() == f"git-theta: {problem}\nhint: {remedy}\n"
+    assert row(repo.theta("env"), "theta.threads").endswith(f"  BAD: {problem}; {remedy}")
+    repo.run(*remedy.split())
+    assert row(repo.theta("env"), "theta.threads").endswith("default")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
@@ -134,12 +135,16 @@ class TestDamage:
             bench.read(manifest)
         assert missing.value.oids == (manifest.objects[0].oid,)
 
-    def test_an_object_that_is_a_folder_is_named_with_its_group(self, bench: Bench) -> None:
+    @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["folder", "pipe"])
+    @pytest.mark.timeout(20)
+    def test_an_object_that_is_no_file_is_named_with_its_group_and_never_waited_for(
+        self, bench: Bench, make: Callable[[Path], None]
+    ) -> None:
         manifest = bench.write(SMALL).manifest
         path = only_object(bench)
         path.unlink()
-        path.mkdir()
-        with pytest.raises(DamagedValue, match="directory"):
+        make(path)
+        with pytest.raises(DamagedValue, match="not a regular file"):
             bench.read(manifest)
 
     def test_a_damaged_group_does_not_hide_the_others(self, bench: Bench) -> None:

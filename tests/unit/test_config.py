@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -129,6 +130,40 @@ def test_a_bad_value_names_the_setting_the_place_and_what_is_expected(folder: Pa
     ) as caught:
         read_settings({}, folder)
     assert caught.value.exit_code == 2
+    assert caught.value.hint == "git config --local --unset-all theta.missing"
+    with pytest.raises(BadSetting) as caught:
+        read_settings({"GIT_THETA_MISSING": "shrug"}, folder)
+    assert caught.value.hint == "unset GIT_THETA_MISSING"
+
+
+def test_who_is_tolerant_gets_the_default_and_the_problem(folder: Path) -> None:
+    configure(folder, "theta.missing", "shrug")
+    settings = read_settings({}, folder, tolerant=True)
+    assert settings.missing == "placeholder"
+    assert [one.setting.name for one in settings.effective if one.problem] == ["theta.missing"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "hardened"),
+    [
+        ({}, os.name == "nt"),
+        ({"core.fsync": "committed"}, True),
+        ({"core.fsync": "none"}, False),
+        ({"core.fsync": "none,loose-object"}, True),
+        ({"core.fsync": "committed,-loose-object"}, False),
+        ({"core.fsync": "all,-objects"}, False),
+        ({"core.fsync": "index"}, os.name == "nt"),
+        ({"core.fsync": "added"}, True),
+        ({"core.fsyncObjectFiles": "true"}, True),
+        ({"core.fsyncObjectFiles": "true", "core.fsync": "none"}, False),
+    ],
+)
+def test_objects_wait_for_the_disk_where_gits_loose_objects_do(
+    folder: Path, settings: dict[str, str], hardened: bool
+) -> None:
+    for name, text in settings.items():
+        configure(folder, name, text)
+    assert read_settings({}, folder).hardened is hardened
 
 
 def test_unknown_keys_are_reported_with_their_place(folder: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -13,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from git_theta.errors import Exit
-from git_theta.model import Oid
-from git_theta.store import MissingObject, Store
+from git_theta.gitio.config import parse_shared
+from git_theta.model import Digest, Oid, Slot
+from git_theta.store import Catalogue, DamagedObject, MissingObject, Store, disk
+from git_theta.store.removal import remove
 
 PAYLOAD = b"theta" * 1000
 NAME = Oid(sha256(PAYLOAD).hexdigest())
@@ -97,6 +102,64 @@ class TestPut:
         assert list(store.tmp.iterdir()) == []
 
 
+class TestPermissions:
+    """Who may look into the folder above may read objects, whatever the umask of whoever stored them."""
+
+    @pytest.mark.parametrize(
+        ("above", "setting", "folder", "file"),
+        [
+            (0o755, "", 0o755, 0o444),
+            (0o700, "", 0o700, 0o400),
+            (0o2775, "", 0o2775, 0o444),
+            (0o755, "group", 0o2775, 0o444),
+            (0o700, "true", 0o2770, 0o440),
+            (0o700, "all", 0o2775, 0o444),
+            (0o755, "0640", 0o2750, 0o440),
+            (0o755, "umask", 0o755, 0o444),
+        ],
+    )
+    def test_follow_the_folder_above_and_core_shared_repository(
+        self, tmp_path: Path, above: int, setting: str, folder: int, file: int
+    ) -> None:
+        tmp_path.chmod(above)
+        store = Store(tmp_path / "theta", shared=parse_shared(setting))
+        path = store.path(put(store, PAYLOAD))
+        assert [stat.S_IMODE(place.stat().st_mode) for place in (store.root, path.parent, path)] == [
+            folder,
+            folder,
+            file,
+        ]
+        catalogue = Catalogue(store)
+        catalogue.record([(Digest("0" * 64), (Slot(NAME, 0),))])
+        catalogue.close()
+        assert stat.S_IMODE(store.root.joinpath("catalogue.sqlite").stat().st_mode) == folder & 0o666
+
+    def test_below_a_folder_for_everybody_are_the_users_own(self, tmp_path: Path) -> None:
+        tmp_path.chmod(0o1777)
+        store = Store(tmp_path / "theta")
+        put(store, PAYLOAD)
+        assert store.root.stat().st_mode & 0o1002 == 0
+
+
+class TestHardening:
+    @pytest.mark.parametrize("hardened", [True, False])
+    def test_an_object_waits_for_the_disk_when_that_is_asked_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hardened: bool
+    ) -> None:
+        store = Store(tmp_path / "theta", hardened=hardened)
+        named: list[bool] = []
+
+        def watched(fd: int) -> None:
+            named.append(store.path(NAME).exists())
+            os.fsync(fd)
+
+        monkeypatch.setattr(disk, "_harden", watched)
+        put(store, PAYLOAD)
+        assert named == [False] * hardened
+        store.harden(NAME)
+        assert named == [*[False] * hardened, True]
+
+
 class TestDiscard:
     def test_leaves_nothing(self, store: Store) -> None:
         draft = store.draft()
@@ -175,6 +238,37 @@ class TestLeftovers:
         assert subprocess.run([sys.executable, "-c", script, store.root], check=False).returncode != 0
         assert list(store.oids()) == []
         assert len(list(store.tmp.iterdir())) == 1
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["folder", "pipe"])
+@pytest.mark.timeout(20)
+class TestNoFile:
+    """Something else has the name of an object."""
+
+    @pytest.fixture(autouse=True)
+    def in_the_way(self, store: Store, make: Callable[[Path], None]) -> None:
+        store.make_folder(store.path(NAME).parent)
+        make(store.path(NAME))
+
+    def test_is_damaged_and_not_waited_for(self, store: Store) -> None:
+        assert not store.has(NAME, store.path(NAME).stat().st_size)
+        for look in (store.open, store.sha256):
+            with pytest.raises(DamagedObject, match="not a regular file"):
+                look(NAME)
+
+    def test_makes_way_for_a_good_object(self, store: Store) -> None:
+        assert put(store, PAYLOAD) == NAME
+        assert get(store, NAME) == PAYLOAD
+
+    def test_is_set_aside_as_often_as_it_comes(self, store: Store, make: Callable[[Path], None]) -> None:
+        store.quarantine(NAME)
+        make(store.path(NAME))
+        store.quarantine(NAME)
+        assert len(list((store.root / "corrupt").iterdir())) == 2
+
+    def test_can_be_removed(self, store: Store) -> None:
+        assert remove(store, NAME, time.time() + 1)
+        assert store.stat(NAME) is None
 
 
 class TestQuarantine:
