@@ -6,8 +6,12 @@ compressed, encrypted or no readable array is one opaque group over its bytes as
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+from git_theta.formats.building import Piece, Side
 from git_theta.formats.npy import read_array
 from git_theta.formats.source import MalformedCheckpoint, Source
+from git_theta.formats.zip_checksums import restore_checksums
 from git_theta.formats.zip_directory import Member, is_zip, read_directory, read_names
 from git_theta.model import Group, Layout, Span
 
@@ -29,6 +33,11 @@ def scan(source: Source) -> Layout:
     """One span per member with content; raises :class:`MalformedCheckpoint` where the archive breaks zip's rules."""
     spans = [_span(source, member) for member in read_directory(source) if member.compressed_size]
     return Layout(FORMAT, source.size, tuple(spans))
+
+
+def restore(template: int, sides: Sequence[Side], pieces: Sequence[Piece]) -> Iterator[tuple[int, bytes]]:
+    """The checksums of members that do not hold what they held; see :mod:`git_theta.formats.building`."""
+    return restore_checksums(template, sides, pieces)
 
 
 def _span(source: Source, member: Member) -> Span:

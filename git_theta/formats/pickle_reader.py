@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from git_theta.formats.source import MalformedCheckpoint
 
@@ -55,6 +55,7 @@ class Mapping:
 class Call:
     """An object the pickle would make by calling ``function`` (a :class:`Global` in any honest pickle).
 
+    ``new`` says that it only asks the class for an empty object, without ``__init__``.
     ``state`` is what its ``__setstate__`` or ``__dict__`` would get, ``items`` what would be appended to it, and
     ``pairs`` what would be set on it; each is None when the pickle does not do so.
     """
@@ -65,6 +66,7 @@ class Call:
     state: Value = None
     items: list[Value] | None = None
     pairs: list[tuple[Value, Value]] | None = None
+    new: bool = False
 
 
 Value: TypeAlias = (
@@ -427,9 +429,14 @@ def _stack_global(m: _Machine) -> None:
 
 
 def _reduce(m: _Machine) -> None:
-    """REDUCE and NEWOBJ: a function or class, and its arguments."""
+    """REDUCE: a function or class, and its arguments."""
     args = m.stack.pop()
     m.stack[-1] = Call(m.stack[-1], _arguments(args))
+
+
+def _newobj(m: _Machine) -> None:
+    _reduce(m)
+    cast("Call", m.stack[-1]).new = True
 
 
 def _newobj_ex(m: _Machine) -> None:
@@ -497,7 +504,7 @@ _HANDLERS: dict[int, _Handler] = {
         "g": _get_line, "h": _get("<B"), "j": _get("<I"),
         "c": _global, "\x93": _stack_global,
         "\x82": _extension("<B"), "\x83": _extension("<H"), "\x84": _extension("<i"),
-        "R": _reduce, "\x81": _reduce, "\x92": _newobj_ex, "i": _inst, "o": _obj, "b": _build,
+        "R": _reduce, "\x81": _newobj, "\x92": _newobj_ex, "i": _inst, "o": _obj, "b": _build,
         "P": _line(_persistent_line), "Q": _persistent,
     }.items()
 }  # fmt: skip

@@ -9,9 +9,13 @@ change is still stored once. Format: ``torch/serialization.py`` and ``caffe2/ser
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+from git_theta.formats.building import Piece, Side
 from git_theta.formats.pickle_reader import Value, read_pickle
 from git_theta.formats.pytorch_tensors import Record, collector_paused, lay_out, name_leaves, name_tensors, opaque_group
 from git_theta.formats.source import MalformedCheckpoint, Source
+from git_theta.formats.zip_checksums import restore_checksums
 from git_theta.formats.zip_directory import Member, is_zip, read_directory, read_names
 from git_theta.model import Layout, Span
 
@@ -65,6 +69,11 @@ def scan(source: Source) -> Layout:
 def leaves(source: Source) -> dict[str, Value]:
     """What the checkpoint holds besides tensors, by path; raises :class:`MalformedCheckpoint`."""
     return name_leaves(_read_root(source, _read_folder(source).get("data.pkl")))
+
+
+def restore(template: int, sides: Sequence[Side], pieces: Sequence[Piece]) -> Iterator[tuple[int, bytes]]:
+    """The checksums of records that do not hold what they held; see :mod:`git_theta.formats.building`."""
+    return restore_checksums(template, sides, pieces)
 
 
 def _read_folder(source: Source) -> dict[str, Member]:

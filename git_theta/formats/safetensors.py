@@ -9,11 +9,15 @@ are passed over, so memory never exceeds the header's bytes and the layout that 
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator, Sequence
 from json import JSONDecodeError, JSONDecoder
 from typing import TypeGuard
 
+from git_theta.formats.building import CannotBuild, Leaves, Part, Piece, Side
 from git_theta.formats.source import GROUP_LIMIT, MalformedCheckpoint, Source
+from git_theta.model import DTYPES as MODEL_DTYPES
 from git_theta.model import Group, Layout, Span
 
 FORMAT = "safetensors"
@@ -50,7 +54,10 @@ DTYPES = {
 }
 """Names in the header to names in the model; shapes count logical elements, also below one byte."""
 
+_NAMES = {name: text for text, name in DTYPES.items()}
+
 METADATA = "__metadata__"
+_PREFIX = len(METADATA + ".")  # of their paths
 
 NAME_LIMIT = 1 << 20
 """Bytes of a tensor's name in the header: no name is long, and this many can still be shown and stored."""
@@ -72,16 +79,14 @@ def sniff(source: Source) -> bool:
 
 def scan(source: Source) -> Layout:
     """One span per tensor; raises :class:`MalformedCheckpoint` where the file breaks the rules above."""
-    length = int.from_bytes(source.read(0, 8), "little")
-    if length > HEADER_LIMIT:
-        raise MalformedCheckpoint(f"the header claims {length:,} bytes, the limit is {HEADER_LIMIT:,}")
+    header = _read_header(source)
+    end = 8 + len(header)
     try:
-        spans = _spans(source.read(8, length), 8 + length)
+        spans = _spans(header, end)
     except UnicodeDecodeError as error:
         raise MalformedCheckpoint("the header is not UTF-8") from error
     except (JSONDecodeError, RecursionError) as error:
         raise MalformedCheckpoint(f"the header is not JSON ({error})") from error
-    end = 8 + length
     for span in spans:
         if span.start != end:
             raise MalformedCheckpoint(
@@ -95,40 +100,106 @@ def scan(source: Source) -> Layout:
 
 def leaves(source: Source) -> dict[str, str]:
     """The free-form metadata, each under its path; raises :class:`MalformedCheckpoint`."""
+    return {f"{METADATA}.{key}": value for key, value in _metadata(source).items()}
+
+
+def write(sides: Sequence[Side], pieces: Sequence[Piece], leaves: Leaves) -> Iterator[Part]:
+    """A new header before the tensors, as compact as the reference's; see :mod:`git_theta.formats.building`.
+
+    Where a tensor would not lie at a multiple of its elements' size, which torch needs to load it, the tensors are put
+    in the reference's order: wide elements first.
+    """
+    pieces = _aligned(pieces)
+    header: dict[str, object] = {}
+    if leaves:
+        values = {at: _metadata(sides[at].frame) for at in {*leaves.values()}}
+        header[METADATA] = {path[_PREFIX:]: values[at][path[_PREFIX:]] for path, at in leaves.items()}
+    end = 0
+    for piece in pieces:
+        dtype, shape = _describe(sides, piece)
+        header[piece.groups[0].name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + piece.length]}
+        end += piece.length
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    yield from pieces
+
+
+def _aligned(pieces: Sequence[Piece]) -> Sequence[Piece]:
+    """The pieces in their order if each then lies at a multiple of its elements' size; else wide elements first."""
+    at = 0
+    for piece in pieces:
+        if at % _width(piece):
+            return sorted(pieces, key=_width, reverse=True)
+        at += piece.length
+    return pieces
+
+
+def _width(piece: Piece) -> int:
+    """Bytes of one element, at least one."""
+    return max(MODEL_DTYPES[piece.groups[0].dtype].bits // 8, 1)
+
+
+def _describe(sides: Sequence[Side], piece: Piece) -> tuple[str, list[int]]:
+    """Dtype and shape in the words of the format; those of a dtype unknown to us are in the header of its side."""
+    group = piece.groups[0]
+    if group.dtype in _NAMES:
+        return _NAMES[group.dtype], list(group.shape)
+    side = sides[piece.side]
+    header, name = _read_header(side.frame), side.layout.spans[piece.span].groups[0].name
+    for found, start, end in _members(header):
+        if found == name:
+            fields = dict(_DECODER.raw_decode(header[start:end].decode())[0])
+            return fields["dtype"], fields["shape"]
+    raise CannotBuild(f"safetensors has no word for {group.dtype}, the dtype of {name!r}")
+
+
+def _read_header(source: Source) -> bytes:
+    """The JSON text."""
     length = int.from_bytes(source.read(0, 8), "little")
-    header = source.read(8, min(length, HEADER_LIMIT))
-    try:
-        more, position = _step(_OPEN, header, 0)
-        while more:
-            name, position = _key(header, position)
-            if name == METADATA:
-                pairs, _ = _DECODER.raw_decode(header[position : _metadata_end(header, position)].decode())
-                return {f"{METADATA}.{key}": value for key, value in pairs}
-            more, position = _step(_NEXT, header, header.find(b"}", position) + 1)
-    except (UnicodeDecodeError, JSONDecodeError, RecursionError) as error:
-        raise MalformedCheckpoint(f"the header is not JSON ({error})") from error
-    return {}
+    if length > HEADER_LIMIT:
+        raise MalformedCheckpoint(f"the header claims {length:,} bytes, the limit is {HEADER_LIMIT:,}")
+    return source.read(8, length)
 
 
 def _spans(header: bytes, data: int) -> list[Span]:
     """The tensors by offset; ``data`` is where the header's offsets count from."""
     spans: dict[str, Span] = {}
+    for name, start, end in _members(header):
+        if name == METADATA:
+            continue
+        if name in spans or len(spans) == GROUP_LIMIT:
+            raise MalformedCheckpoint(f"tensor {name!r} appears twice, or after {GROUP_LIMIT:,} others")
+        spans[name] = _span(name, header[start:end].decode(), data)
+    return sorted(spans.values(), key=lambda span: (span.start, span.length))
+
+
+def _metadata(source: Source) -> dict[str, str]:
+    """The free-form metadata."""
+    header = _read_header(source)
+    try:
+        for name, start, end in _members(header):
+            if name == METADATA:
+                return dict(_DECODER.raw_decode(header[start:end].decode())[0])
+    except (UnicodeDecodeError, JSONDecodeError, RecursionError) as error:
+        raise MalformedCheckpoint(f"the header is not JSON ({error})") from error
+    return {}
+
+
+def _members(header: bytes) -> Iterator[tuple[str, int, int]]:
+    """The members of the header's object: name, and where its value starts and ends."""
     more, position = _step(_OPEN, header, 0)
     while more:
         name, position = _key(header, position)
         if name == METADATA:
-            position = _metadata_end(header, position)
-        elif name in spans or len(spans) == GROUP_LIMIT:
-            raise MalformedCheckpoint(f"tensor {name!r} appears twice, or after {GROUP_LIMIT:,} others")
+            end = _metadata_end(header, position)
         else:
             # No field of a tensor's description holds a brace, so it ends at the first one.
             end = header.find(b"}", position, position + INFO_LIMIT) + 1
-            spans[name] = _span(name, header[position:end].decode(), data)
-            position = end
-        more, position = _step(_NEXT, header, position)
+        yield name, position, end
+        more, position = _step(_NEXT, header, end)
     if position != len(header):
         raise MalformedCheckpoint("the header goes on behind its JSON")
-    return sorted(spans.values(), key=lambda span: (span.start, span.length))
 
 
 def _metadata_end(header: bytes, position: int) -> int:

@@ -13,25 +13,28 @@ from dataclasses import dataclass
 
 from git_theta.formats.source import GROUP_LIMIT, MalformedCheckpoint, Source
 
-_LOCAL = struct.Struct("<4s5H3I2H")
-_CENTRAL = struct.Struct("<4s6H3I5H2I")
-_END = struct.Struct("<4s4H2IH")
-_LOCATOR = struct.Struct("<4sIQI")
-_END64 = struct.Struct("<4sQ2H2I4Q")
+LOCAL = struct.Struct("<4s5H3I2H")
+CENTRAL = struct.Struct("<4s6H3I5H2I")
+END = struct.Struct("<4s4H2IH")
+LOCATOR = struct.Struct("<4sIQI")
+END64 = struct.Struct("<4sQ2H2I4Q")
 
 _COMMENT_LIMIT = 0xFFFF
-_ABSENT_32 = 0xFFFFFFFF
-_FLAG_ENCRYPTED = 1 << 0
-_FLAG_UTF8 = 1 << 11
-_METHOD_STORED = 0
-_EXTRA_ZIP64 = 1
+ABSENT_32 = 0xFFFFFFFF
+FLAG_ENCRYPTED = 1 << 0
+FLAG_DESCRIPTOR = 1 << 3
+FLAG_UTF8 = 1 << 11
+METHOD_STORED = 0
+EXTRA_ZIP64 = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
     """One member: its data are bytes [start, start + compressed_size) of the file.
 
-    ``stored`` says that those bytes are the content itself: neither compressed nor encrypted.
+    ``stored`` says that those bytes are the content itself: neither compressed nor encrypted. ``header`` and
+    ``entry`` are where the file has the member's local header and its record in the central directory; ``flags`` and
+    ``method`` are zip's own.
     """
 
     name: str
@@ -40,14 +43,25 @@ class Member:
     compressed_size: int
     stored: bool
     crc: int
+    header: int
+    entry: int
+    flags: int
+    method: int
+
+    @property
+    def end(self) -> int:
+        """First byte after the data."""
+        return self.start + self.compressed_size
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """One entry of the central directory; ``header`` is the file offset of the member's local header."""
+    """One entry of the central directory, at ``entry``; ``header`` is the file offset of the member's local header."""
 
     raw_name: bytes
-    utf8: bool
+    flags: int
+    method: int
+    entry: int
     header: int
     size: int
     compressed_size: int
@@ -57,12 +71,14 @@ class _Record:
     @property
     def name(self) -> str:
         # Every byte has a meaning in both: a name is never a reason to refuse a file.
-        return self.raw_name.decode("utf-8", "surrogateescape") if self.utf8 else self.raw_name.decode("cp437")
+        if self.flags & FLAG_UTF8:
+            return self.raw_name.decode("utf-8", "surrogateescape")
+        return self.raw_name.decode("cp437")
 
 
 def is_zip(source: Source) -> bool:
     """Whether the file starts as a zip archive does; the test numpy and PyTorch make. Never raises for content."""
-    return source.size >= _END.size and source.read(0, 4) in (b"PK\x03\x04", b"PK\x05\x06")
+    return source.size >= END.size and source.read(0, 4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def read_names(source: Source) -> tuple[str, ...]:
@@ -89,25 +105,32 @@ def read_directory(source: Source) -> tuple[Member, ...]:
             raise MalformedCheckpoint(
                 f"zip member {record.name!r} ends at {end:,}, the members end before the directory at {directory:,}"
             )
-        members.append(Member(record.name, start, record.size, record.compressed_size, record.stored, record.crc))
+        members.append(_member(record, start))
     return tuple(members)
+
+
+def _member(record: _Record, start: int) -> Member:
+    """The member whose data start at ``start``."""
+    sizes = (record.size, record.compressed_size)
+    places = (record.header, record.entry, record.flags, record.method)
+    return Member(record.name, start, *sizes, record.stored, record.crc, *places)
 
 
 def _data_start(source: Source, record: _Record, earliest: int) -> int:
     """Where the data of a member begin, behind its local header, whose own name and extra field may differ in size."""
     if record.header < earliest:
         raise MalformedCheckpoint(f"zip member {record.name!r} overlaps the one before it, which ends at {earliest:,}")
-    header = source.read(record.header, _LOCAL.size + len(record.raw_name))
-    signature, *_, name_length, extra_length = _LOCAL.unpack_from(header)
-    if signature != b"PK\x03\x04" or name_length != len(record.raw_name) or header[_LOCAL.size :] != record.raw_name:
+    header = source.read(record.header, LOCAL.size + len(record.raw_name))
+    signature, *_, name_length, extra_length = LOCAL.unpack_from(header)
+    if signature != b"PK\x03\x04" or name_length != len(record.raw_name) or header[LOCAL.size :] != record.raw_name:
         raise MalformedCheckpoint(f"zip member {record.name!r} has no local header of that name at {record.header:,}")
-    return int(record.header + _LOCAL.size + name_length + extra_length)
+    return int(record.header + LOCAL.size + name_length + extra_length)
 
 
 def _central_directory(source: Source) -> tuple[list[_Record], int]:
     """The records of the central directory in its own order, and where in the file it starts."""
     end, count, length, claimed = _end_of_directory(source)
-    if count > GROUP_LIMIT or count * _CENTRAL.size > length:
+    if count > GROUP_LIMIT or count * CENTRAL.size > length:
         raise MalformedCheckpoint(f"a zip directory of {length:,} bytes cannot hold {count:,} members")
     start = end - length
     # Offsets count from the archive's first byte, which is not the file's when something was put before it.
@@ -118,7 +141,7 @@ def _central_directory(source: Source) -> tuple[list[_Record], int]:
     records = []
     position = 0
     for _ in range(count):
-        record, position = _record(directory, position, prefix)
+        record, position = _record(directory, position, start, prefix)
         records.append(record)
     if position != length:
         raise MalformedCheckpoint(f"the zip directory has {length - position:,} bytes after its {count:,} members")
@@ -129,12 +152,12 @@ def _end_of_directory(source: Source) -> tuple[int, int, int, int]:
     """(where the central directory ends, members, its length in bytes, the offset it claims to be at)."""
     position, fields = _end_record(source)
     disk, directory_disk, here, count, length, claimed = fields
-    behind = _LOCATOR.size + _END64.size
+    behind = LOCATOR.size + END64.size
     if position >= behind:
         block = source.read(position - behind, behind)
-        if block[_END64.size :].startswith(b"PK\x06\x07"):
+        if block[END64.size :].startswith(b"PK\x06\x07"):
             position -= behind
-            signature, _, _, _, disk, directory_disk, here, count, length, claimed = _END64.unpack_from(block)
+            signature, _, _, _, disk, directory_disk, here, count, length, claimed = END64.unpack_from(block)
             if signature != b"PK\x06\x06":
                 raise MalformedCheckpoint(f"no zip64 end of directory at {position:,}")
     if disk or directory_disk or here != count:
@@ -144,38 +167,39 @@ def _end_of_directory(source: Source) -> tuple[int, int, int, int]:
 
 def _end_record(source: Source) -> tuple[int, tuple[int, ...]]:
     """Offset and numbers of the end-of-directory record: the last one whose comment reaches the end of the file."""
-    if source.size < _END.size:
-        raise MalformedCheckpoint(f"a zip archive has at least {_END.size} bytes, this file has {source.size:,}")
+    if source.size < END.size:
+        raise MalformedCheckpoint(f"a zip archive has at least {END.size} bytes, this file has {source.size:,}")
     # Without a comment, as every framework writes it, 22 bytes are enough.
-    for tail_length in (_END.size, min(source.size, _END.size + _COMMENT_LIMIT)):
+    for tail_length in (END.size, min(source.size, END.size + _COMMENT_LIMIT)):
         tail = source.read(source.size - tail_length, tail_length)
-        found = len(tail) - _END.size + 4
+        found = len(tail) - END.size + 4
         while (found := tail.rfind(b"PK\x05\x06", 0, found)) >= 0:
-            _, *fields, comment = _END.unpack_from(tail, found)
-            if found + _END.size + comment == len(tail):
+            _, *fields, comment = END.unpack_from(tail, found)
+            if found + END.size + comment == len(tail):
                 return source.size - tail_length + found, tuple(fields)
             found += 3
     raise MalformedCheckpoint("no end of a zip directory in the last 64 KiB")
 
 
-def _record(directory: bytes, position: int, prefix: int) -> tuple[_Record, int]:
-    """The record at ``position`` and the position after it."""
-    if position + _CENTRAL.size > len(directory):
+def _record(directory: bytes, position: int, start: int, prefix: int) -> tuple[_Record, int]:
+    """The record at ``position`` of the directory, which is at ``start`` of the file, and the position after it."""
+    if position + CENTRAL.size > len(directory):
         raise MalformedCheckpoint("the zip directory ends inside a member's record")
     (signature, _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length, comment_length, _, _, _,
-     header) = _CENTRAL.unpack_from(directory, position)  # fmt: skip
-    name_end = position + _CENTRAL.size + name_length
+     header) = CENTRAL.unpack_from(directory, position)  # fmt: skip
+    name_end = position + CENTRAL.size + name_length
     end = name_end + extra_length + comment_length
     if signature != b"PK\x01\x02" or end > len(directory):
         raise MalformedCheckpoint(f"the zip directory has no member's record at {position:,}")
-    raw_name = directory[position + _CENTRAL.size : name_end]
-    if _ABSENT_32 in (size, compressed, header):
+    raw_name = directory[position + CENTRAL.size : name_end]
+    if ABSENT_32 in (size, compressed, header):
         extra = directory[name_end : name_end + extra_length]
         size, compressed, header = _wide_numbers(extra, [size, compressed, header])
-    stored = method == _METHOD_STORED and not flags & _FLAG_ENCRYPTED
+    stored = method == METHOD_STORED and not flags & FLAG_ENCRYPTED
     if stored and size != compressed:
         raise MalformedCheckpoint(f"zip member {raw_name!r} is stored, but {size:,} bytes take {compressed:,}")
-    return _Record(raw_name, bool(flags & _FLAG_UTF8), header + prefix, size, compressed, stored, crc), end
+    entry = start + position
+    return _Record(raw_name, flags, method, entry, header + prefix, size, compressed, stored, crc), end
 
 
 def _wide_numbers(extra: bytes, numbers: list[int]) -> list[int]:
@@ -185,11 +209,11 @@ def _wide_numbers(extra: bytes, numbers: list[int]) -> list[int]:
         kind, length = struct.unpack_from("<2H", extra, position)
         field = extra[position + 4 : position + 4 + length]
         position += 4 + length
-        if kind != _EXTRA_ZIP64:
+        if kind != EXTRA_ZIP64:
             continue
         wide = iter(struct.unpack_from(f"<{len(field) // 8}Q", field))
         try:
-            return [next(wide) if number == _ABSENT_32 else number for number in numbers]
+            return [next(wide) if number == ABSENT_32 else number for number in numbers]
         except StopIteration:
             break
     raise MalformedCheckpoint("a zip member's sizes are not in its zip64 extra field")

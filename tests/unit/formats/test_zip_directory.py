@@ -154,4 +154,4 @@ def test_a_zip64_record_with_huge_numbers_is_refused_before_anything_is_read(mon
 
 def test_a_member_is_described_in_full() -> None:
     data = archive({"a": b"first"})
-    assert read_directory(BytesSource(data)) == (Member("a", 31, 5, 5, True, zlib.crc32(b"first")),)
+    assert read_directory(BytesSource(data)) == (Member("a", 31, 5, 5, True, zlib.crc32(b"first"), 0, 36, 0, 0),)
