@@ -26,14 +26,8 @@ from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.files import umask
 from git_theta.gitio.index import Written, remember
-from git_theta.gitio.process import ask_git
+from git_theta.gitio.process import NoWorktree, ask_git
 from git_theta.model import Manifest
-
-
-class NoWorktree(ThetaError):
-    """A bare repository, or the inside of a ``.git`` folder: whatever is written there is Git's own."""
-
-    exit_code = Exit.NO_REPOSITORY
 
 
 class BehindLink(ThetaError):
@@ -68,6 +62,8 @@ def command(pathspec: tuple[str, ...], force: bool, pending: bool, as_json: bool
     """
     workspace = open_workspace()
     try:
+        if workspace.repository.worktree is None:
+            raise NoWorktree(workspace.repository.git_dir)
         items = matching(workspace, pathspec)
         if not force:
             items = [as_meant(workspace, item) for item in items]
@@ -109,7 +105,7 @@ def write_all(workspace: Workspace, items: list[Tracked], force: bool) -> list[O
             if item.blob:
                 written[_bytes(item.path)] = Written(item.blob, status)
             outcomes.append(Outcome(item.path, "written"))
-    _tell_index(workspace, written)
+    tell_index(workspace, written)
     return outcomes
 
 
@@ -183,7 +179,7 @@ def _folder(workspace: Workspace, path: Path) -> Path:
     """The folder of ``path``, made if need be; never one behind a symbolic link, never without a worktree."""
     root = workspace.repository.worktree
     if root is None:
-        raise NoWorktree("there is no worktree here to write checkpoints to", hint="change into the worktree first")
+        raise NoWorktree(workspace.repository.git_dir)
     folder = path.parent
     for part in [*reversed(folder.relative_to(root).parents), folder.relative_to(root)]:
         if (root / part).is_symlink() and part != Path("."):
@@ -216,7 +212,7 @@ def _forget_status(workspace: Workspace, items: list[Tracked]) -> None:
         ask_git("update-index", "-z", "--index-info", cwd=workspace.repository.root, stdin=b"".join(lines))
 
 
-def _tell_index(workspace: Workspace, written: dict[bytes, Written]) -> None:
+def tell_index(workspace: Workspace, written: dict[bytes, Written]) -> None:
     """Give the index the new status of files."""
     left = _remember(workspace, written)
     if left:

@@ -11,7 +11,7 @@ from git_theta.cli.tracked import State, state, tracked
 from git_theta.cli.workspace import open_workspace
 from git_theta.manifest import root
 
-_MARKS = {State.FILE: "*", State.PLACEHOLDER: "-", State.ABSENT: " ", State.SPARSE: " "}
+_MARKS = {State.FILE: "*", State.PLACEHOLDER: "-", State.ABSENT: " ", State.SPARSE: " ", State.NONE: " "}
 
 
 @click.command("ls-files")

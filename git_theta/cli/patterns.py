@@ -16,18 +16,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from git_theta.errors import Exit, ThetaError
+from git_theta.errors import ThetaError
 from git_theta.gitio import find_repository
 from git_theta.gitio.attributes import BadPattern, check_attributes, file_pattern, matching
 from git_theta.gitio.files import UNIGNORED, list_files
+from git_theta.gitio.process import NoWorktree
 
 NAME = ".gitattributes"
-
-
-class NoWorktree(ThetaError):
-    """Attributes are files in a worktree, and there is none here."""
-
-    exit_code = Exit.NO_REPOSITORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +84,7 @@ def current_folder() -> Folder:
     """The folder the command was started in; raises :class:`NoWorktree`, :class:`NotARepository`."""
     repository = find_repository()
     if repository.worktree is None:
-        raise NoWorktree(f"{repository.git_dir} has no worktree here", hint="run this where the files are checked out")
+        raise NoWorktree(repository.git_dir)
     path = Path(os.path.realpath(os.getcwd()))
     root = Path(os.path.realpath(repository.worktree))
     return Folder(root, path, PurePosixPath(path.relative_to(root).as_posix()))

@@ -14,6 +14,7 @@ from git_theta.cli.text import plural, printable
 from git_theta.cli.tracked import State, Tracked, as_meant, state, tracked
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit
+from git_theta.gitio.process import NoWorktree
 from git_theta.lfs import Supply
 
 
@@ -32,6 +33,8 @@ def command(pathspec: tuple[str, ...], groups: tuple[str, ...], remote: str | No
     """
     workspace = open_workspace()
     try:
+        if workspace.repository.worktree is None:
+            raise NoWorktree(workspace.repository.git_dir)
         workspace.register()
         items = [as_meant(workspace, item) for item in tracked(workspace, pathspec) if _open(workspace, item)]
         absent = {

@@ -13,7 +13,7 @@ import click
 
 from git_theta.cli import drivers
 from git_theta.cli.text import human, plural, printable
-from git_theta.cli.tracked import State, Tracked, filtered, matching, state, tracked
+from git_theta.cli.tracked import CONVERTING, NO_TEXT, State, Tracked, attributes, filtered, matching, state, tracked
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.gitio.process import ask_git
 from git_theta.gitio.remotes import default_remote
@@ -65,6 +65,8 @@ def command(pathspec: tuple[str, ...], as_json: bool) -> None:
         whole = (":/",) if workspace.repository.worktree else ()
         items = tracked(workspace, whole) if not pathspec or conflicts else matching(workspace, pathspec)
         files = [_status(workspace, item, changes.get(item.path, "")) for item in items]
+        text = attributes(workspace, [item.path for item in items], "text")
+        converted = [path for path, value in text.items() if value in CONVERTING]
         news = _matching(workspace, changes, {"??"})
         configured = "filter.theta.process" in drivers.configured()
         unpushed = None if pathspec else _unpushed(workspace)
@@ -73,13 +75,26 @@ def command(pathspec: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         rows = [asdict(file) for file in files]
         not_pushed = asdict(unpushed) if unpushed else None
-        document = {"files": rows, "conflicts": conflicts, "not_added": news, "not_pushed": not_pushed}
+        document = {
+            "files": rows,
+            "conflicts": conflicts,
+            "not_added": news,
+            "not_pushed": not_pushed,
+            "converted": converted,
+        }
         click.echo(json.dumps(document, indent=2))
     else:
         here = partial(_from_here, workspace)
         files = [replace(file, path=here(file.path)) for file in files]
         click.echo(
-            _text(files, [here(path) for path in conflicts], [here(path) for path in news], unpushed, configured)
+            _text(
+                files,
+                [here(path) for path in conflicts],
+                [here(path) for path in news],
+                [here(path) for path in converted],
+                unpushed,
+                configured,
+            )
         )
 
 
@@ -135,7 +150,12 @@ def _status(workspace: Workspace, item: Tracked, letters: str) -> FileStatus:
 
 
 def _text(
-    files: list[FileStatus], conflicts: list[str], news: list[str], unpushed: Unpushed | None, configured: bool
+    files: list[FileStatus],
+    conflicts: list[str],
+    news: list[str],
+    converted: list[str],
+    unpushed: Unpushed | None,
+    configured: bool,
 ) -> str:
     if not files and not conflicts and not news and not unpushed:
         return "nothing is tracked here yet; to start: git theta track '*.safetensors'"
@@ -144,6 +164,9 @@ def _text(
         *(_line(file) for file in files),
         *(f"  {printable(path)}: not added yet" for path in news),
     ]
+    if converted:
+        more = f" and {len(converted) - 1:,} more" if len(converted) > 1 else ""
+        lines.append(f"  {printable(converted[0])}{more}: another line of attributes takes -text back: {NO_TEXT}")
     if unpushed:
         count = f"{plural(unpushed.objects, 'object')} ({human(unpushed.bytes)})"
         lines.append(f"{count} of local commits not on {printable(unpushed.remote)}")
@@ -177,7 +200,8 @@ def _next(
         name = _argument(conflicts[0])
         advice.append(f"to take one side: git checkout --ours -- {name}, or --theirs; then: git add -- {name}")
     if any(file.missing_objects for file in files):
-        advice.append("objects are missing: git theta pull brings them; git theta fsck names the groups")
+        command = "pull" if any(file.worktree != State.NONE.value for file in files) else "fetch"
+        advice.append(f"objects are missing: git theta {command} brings them; git theta fsck names the groups")
     if any(file.worktree == State.PLACEHOLDER.value and not file.missing_objects for file in files):
         advice.append("to write the checkpoints that placeholders stand for: git theta checkout")
     plain = [file.path for file in files if file.unfiltered]

@@ -13,10 +13,11 @@ from git_theta.cli.hooks import ensure_hooks
 from git_theta.cli.output import emit_json, warn
 from git_theta.cli.patterns import NAME, Folder, all_files, as_pattern, candidate, current_folder
 from git_theta.cli.text import plural
+from git_theta.cli.tracked import CONVERTING
 from git_theta.cli.workspace import open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio import ask_git, find_repository
-from git_theta.gitio.attributes import BadPattern, filter_of, is_tracked, track, tracked_patterns
+from git_theta.gitio.attributes import BadPattern, check_attributes, filter_of, is_tracked, track, tracked_patterns
 from git_theta.gitio.files import attribute_files
 
 NO_FILTER = {"theta", "unspecified", "unset", "set"}
@@ -183,12 +184,17 @@ def _report_json(outcome: Outcome) -> None:
 
 def _warn_about_overridden(folder: Folder, changes: list[Change]) -> None:
     """Name the files that Git still gives to something else, because a later or deeper line wins."""
-    filters = folder.filters(path for change in changes for path in change.files)
-    lost = [(path, name) for path, name in filters.items() if name != "theta"]
+    paths = [path for change in changes for path in change.files]
+    found = check_attributes(paths, ["filter", "text"], folder.root)
+    _warn_about("filter", {path: f["filter"] for path, f in found.items() if f["filter"] != "theta"})
+    _warn_about("text", {path: f["text"] for path, f in found.items() if f["text"] in CONVERTING})
+
+
+def _warn_about(attribute: str, lost: dict[str, str]) -> None:
     if lost:
-        path, name = lost[0]
+        path, value = next(iter(lost.items()))
         warn(
-            f"{path}{f' and {len(lost) - 1:,} more' if len(lost) > 1 else ''}: filter is still {name}, "
+            f"{path}{f' and {len(lost) - 1:,} more' if len(lost) > 1 else ''}: {attribute} is still {value}, "
             "because another line wins",
             f"a later line of the same file, a {NAME} deeper down and info/attributes win over this one",
         )

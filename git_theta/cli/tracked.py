@@ -12,7 +12,7 @@ from pathlib import Path
 from git_theta.cli.text import printable
 from git_theta.cli.workspace import Workspace
 from git_theta.errors import ThetaError
-from git_theta.gitio.attributes import check_attributes
+from git_theta.gitio.attributes import check_attributes, index_of
 from git_theta.gitio.process import ask_git
 from git_theta.manifest import looks_like_manifest, parse, undo_line_ends
 from git_theta.model import Manifest
@@ -29,6 +29,12 @@ _EMPTY_BLOBS = {
 """Git's name of an empty file, in its two object formats: there is nothing in it to track."""
 
 
+CONVERTING = {"set", "auto"}
+"""Values of the attribute ``text`` with which Git may change line ends, of manifests as well."""
+
+NO_TEXT = "put the line of git-theta after it"
+
+
 class State(Enum):
     """What lies in the worktree at a tracked path."""
 
@@ -36,6 +42,7 @@ class State(Enum):
     PLACEHOLDER = "placeholder"
     ABSENT = "absent"
     SPARSE = "outside the sparse checkout"
+    NONE = "no worktree"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +59,11 @@ class Tracked:
 def tracked(workspace: Workspace, pathspecs: Sequence[str] = (), revision: str | None = None) -> list[Tracked]:
     """Every path with the filter=theta attribute, at stage 0 of the index or in ``revision``.
 
-    Paths are from the worktree's root; ``pathspecs`` are Git's, from the current folder.
+    Paths are from the worktree's root; ``pathspecs`` are Git's, from the current folder. A bare repository has no
+    index, so HEAD stands for it.
     """
+    if workspace.bare and revision is None:
+        revision = "HEAD" if workspace.blobs.exists("HEAD") else None
     entries = _tree(revision, pathspecs) if revision else _index(pathspecs)
     handled = filtered(workspace, [path for path, *_ in entries])
     return [
@@ -78,6 +88,8 @@ def state(workspace: Workspace, item: Tracked) -> State:
     """What lies in the worktree for ``item``."""
     if item.skipped:
         return State.SPARSE
+    if workspace.bare:
+        return State.NONE
     path = absolute(workspace, item.path)
     try:
         status = os.lstat(path)
@@ -137,8 +149,19 @@ def _tree(revision: str, pathspecs: Sequence[str]) -> list[tuple[str, str, str, 
 
 def filtered(workspace: Workspace, paths: Sequence[str]) -> set[str]:
     """Those of ``paths``, from the worktree's root, that have the filter=theta attribute."""
-    found = check_attributes(paths, ["filter"], workspace.repository.root)
-    return {path for path, values in found.items() if values["filter"] == "theta"}
+    found = attributes(workspace, paths, "filter")
+    return {path for path, value in found.items() if value == "theta"}
+
+
+def attributes(workspace: Workspace, paths: Sequence[str], name: str) -> dict[str, str]:
+    """The value of one attribute for each of ``paths``: of HEAD in a bare repository, as newer versions of Git do."""
+    root = workspace.repository.root
+    if workspace.bare and workspace.blobs.exists("HEAD"):
+        with index_of("HEAD", root) as index:
+            found = check_attributes(paths, [name], root, index)
+    else:
+        found = check_attributes(paths, [name], root)
+    return {path: values[name] for path, values in found.items()}
 
 
 def _records(answer: bytes) -> list[str]:

@@ -19,6 +19,7 @@ from git_theta.errors import ThetaError
 from git_theta.gitio.batch import Attributes, Blobs
 from git_theta.gitio.caller import calling_git_command
 from git_theta.gitio.config import Settings, read_settings
+from git_theta.gitio.process import ask_git
 from git_theta.gitio.repository import Repository, find_repository
 from git_theta.store import Catalogue, Store
 from git_theta.store.registry import register
@@ -36,12 +37,23 @@ FORMAT_ATTRIBUTE = "theta-format"
 
 @dataclass
 class Workspace:
-    """One repository as one command sees it. ``progress`` is told the bytes that pass."""
+    """One repository as one command sees it. ``progress`` is told the bytes that pass.
+
+    ``seen`` has, by path, what :mod:`git_theta.cli.sighting` knows of worktree files.
+    """
 
     repository: Repository
     settings: Settings
     progress: Callable[[int], None] | None = None
-    _heads: tuple[str, ...] = field(default=("", "HEAD"))
+    seen: dict[str, tuple[list[int] | None, bytes]] = field(default_factory=dict)
+    _heads: tuple[str, ...] = field(default=(":0", "HEAD"))
+
+    @cached_property
+    def bare(self) -> bool:
+        """Whether there are no files, and Git does not expect any: not so inside a ``.git`` folder."""
+        if self.repository.worktree:
+            return False
+        return ask_git("rev-parse", "--is-bare-repository", cwd=self.repository.root).strip() == b"true"
 
     @cached_property
     def store(self) -> Store:
@@ -122,36 +134,36 @@ class Workspace:
 
     def priors(self, path: str) -> Sequence[Manifest]:
         """The manifests of ``path`` in the index and in HEAD, where they are valid."""
-        if os.path.isabs(path) or path.startswith("../"):
-            return []  # git diff --no-index and the like: no version of it is in Git
-        found = (self.manifest(f"{place}:{path}") for place in self._heads)
-        return [manifest for manifest in found if manifest]
+        return [manifest for manifest in map(_parsed, dict.fromkeys(self.committed(path))) if manifest]
 
     def committed(self, path: str) -> list[bytes | None]:
         """What Git has at ``path`` in the index and in HEAD, where that looks like a manifest."""
         from git_theta.manifest import looks_like_manifest
 
         if os.path.isabs(path) or path.startswith("../"):
-            return []
+            return []  # git diff --no-index and the like: no version of it is in Git
         return [self.blobs.get(f"{place}:{path}", looks_like_manifest) for place in self._heads]
 
     def manifest(self, blob: str) -> Manifest | None:
         """The manifest in a blob named as Git names it; None when there is none or it is not one."""
-        from git_theta.manifest import looks_like_manifest, parse
+        from git_theta.manifest import looks_like_manifest
 
-        text = self.blobs.get(blob, looks_like_manifest)
-        if text is None:
-            return None
-        try:
-            return parse(text)
-        except ThetaError:
-            return None
+        return _parsed(self.blobs.get(blob, looks_like_manifest))
 
     def close(self) -> None:
         """End helper processes and let go of files. Only what was used was ever opened."""
         for name in ("blobs", "formats", "diff_drivers", "catalogue"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+
+
+def _parsed(text: bytes | None) -> Manifest | None:
+    from git_theta.manifest import parse
+
+    try:
+        return None if text is None else parse(text)
+    except ThetaError:
+        return None
 
 
 def open_workspace(start: Path | None = None) -> Workspace:

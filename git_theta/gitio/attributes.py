@@ -8,6 +8,7 @@ ask Git.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
@@ -137,9 +138,29 @@ def file_pattern(name: bytes) -> bytes:
     return b"\\" + escaped if escaped.startswith(b"!") else escaped
 
 
-def check_attributes(paths: Iterable[str], names: Sequence[str], cwd: Path) -> dict[str, dict[str, str]]:
-    """What Git finds for each path, relative to ``cwd``: attribute name to value, ``unspecified`` included."""
-    return _check_attr(["check-attr", "-z", "--stdin", *names], paths, cwd)
+def check_attributes(
+    paths: Iterable[str], names: Sequence[str], cwd: Path, index: Path | None = None
+) -> dict[str, dict[str, str]]:
+    """What Git finds for each path, relative to ``cwd``: attribute name to value, ``unspecified`` included.
+
+    With an ``index`` the attribute files in it count, and none of a worktree.
+    """
+    cached = ["--cached"] if index else []
+    return _check_attr(["check-attr", "-z", "--stdin", *cached, *names], paths, cwd, index)
+
+
+@contextlib.contextmanager
+def index_of(revision: str, root: Path) -> Iterator[Path]:
+    """An index file with the attribute files of a commit, for :func:`check_attributes` in a bare repository.
+
+    Newer versions of Git can read attributes from a commit; this is what older ones understand.
+    """
+    listed = ask_git("ls-tree", "-r", "-z", revision, cwd=root).split(b"\0")
+    files = [line for line in listed if re.search(rb"[\t/]\.gitattributes\Z", line)]
+    with tempfile.TemporaryDirectory(prefix="git-theta-") as scratch:
+        index = Path(scratch, "index")
+        ask_git("update-index", "-z", "--index-info", cwd=root, stdin=b"".join(f + b"\0" for f in files), index=index)
+        yield index
 
 
 def matching(pattern: bytes, folder: PurePosixPath, paths: Iterable[str], root: Path) -> list[str]:
@@ -160,11 +181,13 @@ def matching(pattern: bytes, folder: PurePosixPath, paths: Iterable[str], root: 
     return [path for path, found in answers.items() if found[_PROBE] == "set"]
 
 
-def _check_attr(command: list[str], paths: Iterable[str], cwd: Path) -> dict[str, dict[str, str]]:
+def _check_attr(
+    command: list[str], paths: Iterable[str], cwd: Path, index: Path | None = None
+) -> dict[str, dict[str, str]]:
     question = b"".join(os.fsencode(path) + b"\0" for path in paths)
     if not question:
         return {}
-    words = os.fsdecode(ask_git(*command, cwd=cwd, stdin=question)).split("\0")
+    words = os.fsdecode(ask_git(*command, cwd=cwd, stdin=question, index=index)).split("\0")
     found: dict[str, dict[str, str]] = {}
     for path, name, value in zip(words[0::3], words[1::3], words[2::3], strict=False):
         found.setdefault(path, {})[name] = value

@@ -39,6 +39,15 @@ class GitFailed(ThetaError):
     exit_code = Exit.NO_REPOSITORY
 
 
+class NoWorktree(ThetaError):
+    """A bare repository, or the inside of a ``.git`` folder, and the question is about files."""
+
+    exit_code = Exit.NO_REPOSITORY
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(f"{place} has no worktree here", hint="run this where the files are checked out")
+
+
 class GitNotFound(ThetaError):
     """There is no git to run."""
 
@@ -58,7 +67,8 @@ def ask_git(
     ``elsewhere`` says that ``cwd`` is another repository than ours: what Git's environment says of ours, in
     filters and hooks, is not for it. ``index`` is a file to use in place of the repository's index.
 
-    Raises :class:`GitFailed` unless it exits with one of ``codes``, :class:`GitNotFound` without a git.
+    Raises :class:`GitFailed` unless it exits with one of ``codes``, :class:`NoWorktree` where Git misses one,
+    :class:`GitNotFound` without a git.
     """
     command = ["git", *map(str, arguments)]
     try:
@@ -76,6 +86,8 @@ def ask_git(
             raise
         raise GitNotFound("git is not on PATH", hint="install Git 2.31 or newer: https://git-scm.com") from None
     if done.returncode not in codes:
+        if b"must be run in a work tree" in done.stderr:
+            raise NoWorktree(cwd or Path.cwd())
         raise _failure(command, done.returncode, done.stderr.decode("utf-8", "replace"))
     return done.stdout
 

@@ -184,6 +184,19 @@ def test_a_deeper_line_that_wins_is_named(repo: GitRepo) -> None:
     assert "sub/a.pt: filter is still other, because another line wins" in said
 
 
+def test_another_line_that_takes_minus_text_back_is_named_by_track_and_status(repo: GitRepo) -> None:
+    repo.write("sub/.gitattributes", b"* text=auto eol=crlf\n")
+    repo.write("sub/a.pt", b"x")
+    said = repo.run("git", "theta", "track", "*.pt").stderr.decode()
+    assert "sub/a.pt: text is still auto, because another line wins" in said
+    repo.git("add", ".")
+    assert "sub/a.pt: another line of attributes takes -text back" in repo.theta("status")
+    assert json.loads(repo.theta("status", "--json"))["converted"] == ["sub/a.pt"]
+    repo.write("sub/.gitattributes", b"*.txt text=auto eol=crlf\n")
+    assert repo.run("git", "theta", "track", "*.pt").stderr == b""
+    assert "-text" not in repo.theta("status")
+
+
 def test_files_already_in_the_index_need_renormalize(repo: GitRepo) -> None:
     repo.write("a.pt", b"x")
     repo.commit("plain")
