@@ -14,62 +14,22 @@ has none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 
-from git_theta.errors import ThetaError
 from git_theta.formats.frame import Frame
 from git_theta.formats.pickle_reader import Value
+from git_theta.formats.pickle_writer import are_same
+from git_theta.formats.pieces import Built, CannotBuild, Leaves, Part, Piece, Side, skeleton_parts
 from git_theta.formats.registry import OPAQUE, load, scan
-from git_theta.formats.source import READ_LIMIT, MalformedCheckpoint, Source
-from git_theta.model import Group, Layout, Span
+from git_theta.formats.source import MalformedCheckpoint, Source
+from git_theta.model import Span
+
+__all__ = ["Built", "CannotBuild", "Piece", "Side", "build"]
 
 
-class CannotBuild(ThetaError):
-    """The format has no way to hold the result, or we know none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One version of the checkpoint. Of ``frame`` only what no span of ``layout`` covers is looked at."""
-
-    frame: Source
-    layout: Layout
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One span of the file to be. ``groups`` are the names it has there; it goes by the first.
-
-    It is like the span at place ``span`` in the layout of the side at place ``side``. ``crc`` is the CRC-32 of its
-    bytes where they are others than that span's; None where they are the same.
-    """
-
-    groups: tuple[Group, ...]
-    length: int
-    side: int
-    span: int
-    crc: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """The new file: where everything is in it, and every byte no span covers, concatenated in file order.
-
-    ``pieces`` says of each span of the layout which piece it holds: a format may need them in another order.
-    """
-
-    layout: Layout
-    skeleton: bytes
-    pieces: tuple[Piece, ...]
-
-
-Part = bytes | Piece
-"""A stretch of the new file."""
-
-Leaves = Mapping[str, int]
-"""The paths of the values besides tensors that the result has, each with the side whose value it is."""
+_Values = Mapping[str, Value]
+_Read = Callable[[int], _Values]
 
 
 def build(format: str, sides: Sequence[Side], pieces: Sequence[Piece], leaves: Leaves) -> Built:
@@ -80,30 +40,22 @@ def build(format: str, sides: Sequence[Side], pieces: Sequence[Piece], leaves: L
     used = {piece.side for piece in pieces} | {*leaves.values()}
     if any(sides[at].layout.format != format for at in used):
         raise CannotBuild(f"a {format} file cannot hold what is taken from a file of another format")
-    parts = _kept(format, sides, pieces, leaves) or _written(format, sides, pieces, leaves)
-    return _checked(format, parts, pieces)
-
-
-def skeleton_parts(side: Side) -> Iterator[bytes]:
-    """What lies before each span of a side, then what lies behind the last: one more than it has spans."""
-    end = 0
-    for span in side.layout.spans:
-        yield read_long(side.frame, end, span.start - end)
-        end = span.end
-    yield read_long(side.frame, end, side.layout.size - end)
-
-
-def read_long(source: Source, start: int, length: int) -> bytes:
-    """Bytes of a source in reads that its limit allows."""
-    end = start + length
-    return b"".join(source.read(at, min(READ_LIMIT, end - at)) for at in range(start, end, READ_LIMIT))
-
-
-def _kept(format: str, sides: Sequence[Side], pieces: Sequence[Piece], leaves: Leaves) -> list[Part] | None:
-    """The skeleton of the first side that has the structure and the leaves of the result; None where none has."""
     read = cache(lambda at: _leaves(format, sides[at].frame))
+    kept = _kept(format, sides, pieces, leaves, read)
+    if kept is not None:
+        return _checked(format, kept, pieces)[0]
+    built, frame = _checked(format, _written(format, sides, pieces, leaves), pieces)
+    if not _are_leaves(_leaves(format, frame), leaves, read):
+        raise CannotBuild(f"the {format} file would not have the values besides tensors that were merged")
+    return built
+
+
+def _kept(
+    format: str, sides: Sequence[Side], pieces: Sequence[Piece], leaves: Leaves, read: _Read
+) -> list[Part] | None:
+    """The skeleton of the first side that has the structure and the leaves of the result; None where none has."""
     for at, side in enumerate(sides):
-        if _has_structure(at, side, format, pieces) and _has_leaves(at, leaves, read):
+        if _has_structure(at, side, format, pieces) and _are_leaves(read(at), leaves, read):
             return _restored(format, at, sides, pieces)
     return None
 
@@ -121,21 +73,18 @@ def _has_structure(at: int, side: Side, format: str, pieces: Sequence[Piece]) ->
     )
 
 
-def _has_leaves(at: int, leaves: Leaves, read: Callable[[int], Mapping[str, Value]]) -> bool:
-    """Whether the leaves are those of the side at ``at``, wherever their values are taken from."""
-    from git_theta.formats.pickle_writer import are_same
-
-    own = read(at)
-    return own.keys() == leaves.keys() and all(
-        side == at or (path in read(side) and are_same(own[path], read(side)[path])) for path, side in leaves.items()
+def _are_leaves(found: _Values, leaves: Leaves, read: _Read) -> bool:
+    """Whether ``found`` are the leaves of the result, wherever their values are taken from."""
+    return found.keys() == leaves.keys() and all(
+        path in read(side) and are_same(found[path], read(side)[path]) for path, side in leaves.items()
     )
 
 
-def _leaves(format: str, source: Source) -> Mapping[str, Value]:
+def _leaves(format: str, source: Source) -> _Values:
     """The values besides tensors; none for a format that tells none, or a file in which they cannot be read."""
     read = getattr(load(format), "leaves", None) if format != OPAQUE else None
     try:
-        found: Mapping[str, Value] = read(source) if read else {}
+        found: _Values = read(source) if read else {}
     except MalformedCheckpoint:
         return {}
     return found
@@ -176,7 +125,7 @@ def _written(format: str, sides: Sequence[Side], pieces: Sequence[Piece], leaves
     return list(write(sides, pieces, leaves))
 
 
-def _checked(format: str, parts: Sequence[Part], pieces: Sequence[Piece]) -> Built:
+def _checked(format: str, parts: Sequence[Part], pieces: Sequence[Piece]) -> tuple[Built, Frame]:
     """The file made of ``parts``, after the plug-in that will read it found in it what was asked for."""
     skeleton = b"".join(part for part in parts if isinstance(part, bytes))
     placed, gaps = _place(parts)
@@ -191,7 +140,7 @@ def _checked(format: str, parts: Sequence[Part], pieces: Sequence[Piece]) -> Bui
     for span, gap, piece in zip(found.layout.spans, gaps, placed, strict=True):
         _check_span(format, span, end + gap, piece)
         end = span.end
-    return Built(found.layout, skeleton, tuple(placed))
+    return Built(found.layout, skeleton, tuple(placed)), frame
 
 
 def _place(parts: Sequence[Part]) -> tuple[list[Piece], list[int]]:

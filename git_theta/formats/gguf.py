@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from git_theta.formats.source import GROUP_LIMIT, MalformedCheckpoint, Source
+from git_theta.formats.pieces import CannotBuild, Leaves, Part, Piece, Side
+from git_theta.formats.source import GROUP_LIMIT, BytesSource, MalformedCheckpoint, Source
 from git_theta.model import DTYPES, Group, Layout, Span, nbytes
 
 FORMAT = "gguf"
@@ -48,6 +51,7 @@ _ARRAY = 9
 
 _ALIGNMENT_KEY = b"general.alignment"
 _ALIGNMENT = 32
+_HEADER = 24  # bytes before the first key-value
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,25 @@ class _Tensor:
     shape: tuple[int, ...]
     type_id: int
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """One key-value: ``data`` are all of its bytes, of which the value starts at ``value``."""
+
+    key: str
+    type_id: int
+    data: bytes
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What stands before the tensors: the byte order, and key-values as bytes and descriptions by name."""
+
+    order: str
+    pairs: dict[str, bytes]
+    tensors: dict[str, _Tensor]
 
 
 class _Reader:
@@ -125,9 +148,7 @@ def scan(source: Source) -> Layout:
     reader = _Reader(source, 8, order)
     tensor_count, pair_count = reader.uint64(), reader.uint64()
     alignment = _skip_pairs(reader, pair_count)
-    if tensor_count > GROUP_LIMIT:
-        raise MalformedCheckpoint(f"claims {tensor_count:,} tensors, the limit is {GROUP_LIMIT:,}")
-    tensors = [_read_tensor(reader) for _ in range(tensor_count)]
+    tensors = _read_tensors(reader, tensor_count)
     data = -(-reader.position // alignment) * alignment
     return Layout(FORMAT, source.size, tuple(_spans(tensors, data, source.size, order == ">")))
 
@@ -135,21 +156,30 @@ def scan(source: Source) -> Layout:
 def leaves(source: Source) -> dict[str, int | float | bool | str | bytes]:
     """The key-values, arrays as their bytes; raises :class:`MalformedCheckpoint`."""
     order = _byte_order(source)
-    reader = _Reader(source, 8, order)
-    _, count = reader.uint64(), reader.uint64()
-    return dict(_read_pair(source, reader, order) for _ in range(count))
+    return {pair.key: _value(pair, order) for pair in _read_pairs(source, _Reader(source, 16, order))}
 
 
-def _read_pair(source: Source, reader: _Reader, order: str) -> tuple[str, int | float | bool | str | bytes]:
-    """The next key and its value."""
-    key = reader.bytes(_name_length(reader)).decode("utf-8", "replace")
-    type_id = reader.uint32()
-    start = reader.position
-    _skip_value(reader, type_id, ARRAY_DEPTH)
-    data = source.read(start, reader.position - start)
-    if type_id == _STRING:
-        return key, data[8:].decode("utf-8", "replace")
-    return key, struct.unpack(order + _VALUE_CODES[type_id], data)[0] if type_id in _VALUE_CODES else data
+def write(sides: Sequence[Side], pieces: Sequence[Piece], leaves: Leaves) -> Iterator[Part]:
+    """Key-values and descriptions as their sides have them, then the tensors, each at a multiple of the alignment."""
+    heads = cache(lambda at: _read_head(sides[at].frame))
+    order = heads(0).order
+    if any(heads(at).order != order for at in {*leaves.values()} | {piece.side for piece in pieces}):
+        raise CannotBuild("the two sides are GGUF files of different byte order")
+    counts = struct.pack(order + "2Q", len(pieces), len(leaves))
+    start = sides[0].frame.read(0, 8) + counts + b"".join(heads(at).pairs[path] for path, at in leaves.items())
+    alignment = _skip_pairs(_Reader(BytesSource(start), _HEADER, order), len(leaves))
+    descriptions, at = [], 0
+    for piece in pieces:
+        name = sides[piece.side].layout.spans[piece.span].groups[0].name
+        if name not in heads(piece.side).tensors:
+            raise CannotBuild(f"{name!r} is one of several tensors of the same name")
+        descriptions.append(_describe(heads(piece.side).tensors[name], at, order))
+        at += piece.length + -piece.length % alignment
+    head = start + b"".join(descriptions)
+    yield head + bytes(-len(head) % alignment)
+    for piece in pieces:
+        yield piece
+        yield bytes(-piece.length % alignment)
 
 
 def _byte_order(source: Source) -> str:
@@ -160,6 +190,36 @@ def _byte_order(source: Source) -> str:
     if start[:4] != b"GGUF" or version not in (2, 3):
         raise MalformedCheckpoint(f"starts with {start!r}, expected GGUF version 2 or 3")
     return order
+
+
+def _read_head(source: Source) -> _Head:
+    """Everything before the tensors."""
+    order = _byte_order(source)
+    reader = _Reader(source, 8, order)
+    count = reader.uint64()
+    pairs = {pair.key: pair.data for pair in _read_pairs(source, reader)}
+    return _Head(order, pairs, {tensor.name: tensor for tensor in _read_tensors(reader, count)})
+
+
+def _read_pairs(source: Source, reader: _Reader) -> Iterator[_Pair]:
+    """The key-values, whose number comes first."""
+    for _ in range(reader.uint64()):
+        start = reader.position
+        key = reader.bytes(_name_length(reader)).decode("utf-8", "replace")
+        type_id = reader.uint32()
+        value = reader.position - start
+        _skip_value(reader, type_id, ARRAY_DEPTH)
+        yield _Pair(key, type_id, source.read(start, reader.position - start), value)
+
+
+def _value(pair: _Pair, order: str) -> int | float | bool | str | bytes:
+    """What a pair says; an array as its bytes."""
+    data = pair.data[pair.value :]
+    if pair.type_id == _STRING:
+        return data[8:].decode("utf-8", "replace")
+    code = _VALUE_CODES.get(pair.type_id)
+    found: int | float | bool | bytes = struct.unpack(order + code, data)[0] if code else data
+    return found
 
 
 def _skip_pairs(reader: _Reader, count: int) -> int:
@@ -198,6 +258,21 @@ def _skip_elements(reader: _Reader, type_id: int, count: int, depth: int) -> Non
     else:
         for _ in range(count):
             _skip_value(reader, type_id, depth - 1)
+
+
+def _read_tensors(reader: _Reader, count: int) -> list[_Tensor]:
+    """The descriptions of all tensors."""
+    if count > GROUP_LIMIT:
+        raise MalformedCheckpoint(f"claims {count:,} tensors, the limit is {GROUP_LIMIT:,}")
+    return [_read_tensor(reader) for _ in range(count)]
+
+
+def _describe(tensor: _Tensor, offset: int, order: str) -> bytes:
+    """The description of a tensor that is now at ``offset``."""
+    name = tensor.name.encode("utf-8", "surrogateescape")
+    sides = tensor.shape[::-1]
+    numbers = (len(sides), *sides, tensor.type_id, offset)
+    return struct.pack(order + "Q", len(name)) + name + struct.pack(f"{order}I{len(sides)}QIQ", *numbers)
 
 
 def _read_tensor(reader: _Reader) -> _Tensor:

@@ -10,9 +10,12 @@ references.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
+from git_theta.formats.pieces import Leaves, Part, Piece, Side, skeleton_parts
 from git_theta.formats.source import GROUP_LIMIT, MalformedCheckpoint, Source
 from git_theta.model import DTYPES, Group, Layout, Span, View
 
@@ -84,6 +87,15 @@ def scan(source: Source) -> Layout:
             raise MalformedCheckpoint(f"more than {GROUP_LIMIT:,} arrays in one file")
         spans.append(read_array(source, spans[-1].end, source.size, ARRAY_NAME))
     return Layout(FORMAT, source.size, tuple(spans))
+
+
+def write(sides: Sequence[Side], pieces: Sequence[Piece], _leaves: Leaves) -> Iterator[Part]:
+    """Each array behind the header it has on its side, then what the side of the last one has behind all arrays."""
+    gaps = cache(lambda at: list(skeleton_parts(sides[at])))
+    for piece in pieces:
+        yield gaps(piece.side)[piece.span]
+        yield piece
+    yield gaps(pieces[-1].side if pieces else 0)[-1]
 
 
 def read_array(source: Source, start: int, end: int, name: str) -> Span:

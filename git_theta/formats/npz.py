@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from git_theta.formats.building import Piece, Side
 from git_theta.formats.npy import read_array
+from git_theta.formats.pieces import Leaves, Part, Piece, Side
 from git_theta.formats.source import MalformedCheckpoint, Source
-from git_theta.formats.zip_checksums import restore_checksums
 from git_theta.formats.zip_directory import Member, is_zip, read_directory, read_names
 from git_theta.model import Group, Layout, Span
 
@@ -37,7 +36,17 @@ def scan(source: Source) -> Layout:
 
 def restore(template: int, sides: Sequence[Side], pieces: Sequence[Piece]) -> Iterator[tuple[int, bytes]]:
     """The checksums of members that do not hold what they held; see :mod:`git_theta.formats.building`."""
+    from git_theta.formats.zip_checksums import restore_checksums
+
     return restore_checksums(template, sides, pieces)
+
+
+def write(sides: Sequence[Side], pieces: Sequence[Piece], _leaves: Leaves) -> Iterator[Part]:
+    """A new archive of the members of all pieces, then those of ours that hold nothing."""
+    from git_theta.formats.zip_writing import copied, rewritten, write_archive
+
+    empty = [copied(member, ()) for member in read_directory(sides[0].frame) if not member.compressed_size]
+    return write_archive([*rewritten(sides, pieces), *empty])
 
 
 def _span(source: Source, member: Member) -> Span:

@@ -21,7 +21,11 @@ from typing import TypeAlias, cast
 from git_theta.formats.source import MalformedCheckpoint
 
 OPCODE_LIMIT = 1 << 22
-"""Opcodes in one pickle: 32 describe a tensor, so 130,000 tensors; all of them empty dicts take 0.5 GB."""
+"""Opcodes in one pickle: 32 describe a tensor, so 130,000 tensors."""
+
+MEMORY_FREE, MEMORY_PER_BYTE = 32 << 20, 24
+"""Bytes that the values of any pickle may take, and those it may take for each of its own. A tensor takes 8 for each
+of its 200 bytes; one byte that makes an empty dict takes 160, and 5 MB of these stop at 150 MB."""
 
 NUMBER_LIMIT = 1024
 """Bytes of one integer. Python refuses to print more than 4,300 digits, and decimal parsing is quadratic."""
@@ -89,12 +93,16 @@ def read_pickle(data: bytes, start: int = 0) -> tuple[Value, int]:
 
 def _run(machine: _Machine) -> None:
     """Follow the opcodes up to and including STOP."""
-    data, handlers = machine.data, _HANDLERS
+    data, handlers, weights = machine.data, _HANDLERS, _WEIGHTS
+    room = MEMORY_FREE + MEMORY_PER_BYTE * (len(data) - machine.position)
     for _ in range(OPCODE_LIMIT):
         opcode = data[machine.position]
         machine.position += 1
         if opcode == _STOP:
             return
+        room -= weights[opcode]
+        if room < 0:
+            raise MalformedCheckpoint("a pickle whose values would take far more memory than its bytes")
         handlers[opcode](machine)
     raise MalformedCheckpoint(f"a pickle of more than {OPCODE_LIMIT:,} opcodes")
 
@@ -508,3 +516,18 @@ _HANDLERS: dict[int, _Handler] = {
         "P": _line(_persistent_line), "Q": _persistent,
     }.items()
 }  # fmt: skip
+
+_WEIGHTS = [8] * 256  # a place on the stack
+for _codes, _weight in {
+    "}d": 160,
+    "]l\x8f": 88,
+    "\x85\x86\x87t\x91asu": 80,
+    "R\x81\x92io": 112,
+    "PQ": 72,
+    "c\x93\x82\x83\x84": 72,
+    "pqr\x94": 112,
+    "MJGILFSTUVXBC\x8a\x8b\x8c\x8d\x8e\x96": 64,
+}.items():
+    for _code in _codes:
+        _WEIGHTS[ord(_code)] = _weight
+"""Bytes of memory that an opcode costs, beside the bytes it carries itself."""

@@ -48,7 +48,14 @@ _END = PersistentId(None)  # no value is this very object
 
 def are_same(one: Value, other: Value) -> bool:
     """Whether two values are the same to the last bit and of the same types: NaN is itself, 1 is not True."""
-    return one is other or write_pickle(one) == write_pickle(other)
+    if one is other:
+        return True
+    if type(one) is type(other) and isinstance(one, str | bytes):
+        return one == other
+    try:
+        return write_pickle(one) == write_pickle(other)
+    except Unpicklable:
+        return False
 
 
 class _Writer:

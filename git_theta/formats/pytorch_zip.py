@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from git_theta.formats.building import Piece, Side
 from git_theta.formats.pickle_reader import Value, read_pickle
+from git_theta.formats.pieces import Piece, Side
 from git_theta.formats.pytorch_tensors import Record, collector_paused, lay_out, name_leaves, name_tensors, opaque_group
 from git_theta.formats.source import MalformedCheckpoint, Source
-from git_theta.formats.zip_checksums import restore_checksums
 from git_theta.formats.zip_directory import Member, is_zip, read_directory, read_names
 from git_theta.model import Layout, Span
 
@@ -73,6 +72,8 @@ def leaves(source: Source) -> dict[str, Value]:
 
 def restore(template: int, sides: Sequence[Side], pieces: Sequence[Piece]) -> Iterator[tuple[int, bytes]]:
     """The checksums of records that do not hold what they held; see :mod:`git_theta.formats.building`."""
+    from git_theta.formats.zip_checksums import restore_checksums
+
     return restore_checksums(template, sides, pieces)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from json import JSONDecodeError, JSONDecoder
 from typing import TypeGuard
 
-from git_theta.formats.building import CannotBuild, Leaves, Part, Piece, Side
+from git_theta.formats.pieces import CannotBuild, Leaves, Part, Piece, Side
 from git_theta.formats.source import GROUP_LIMIT, MalformedCheckpoint, Source
 from git_theta.model import DTYPES as MODEL_DTYPES
 from git_theta.model import Group, Layout, Span

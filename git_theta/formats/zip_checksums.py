@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from zlib import crc32
 
-from git_theta.formats.building import Piece, Side
+from git_theta.formats.pieces import Piece, Side
 from git_theta.formats.zip_directory import FLAG_DESCRIPTOR, Member, read_directory
 
 _POLYNOMIAL = 0xEDB88320  # of CRC-32, the coefficient of x^0 in the highest bit
