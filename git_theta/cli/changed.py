@@ -17,8 +17,10 @@ from pathlib import Path
 from git_theta.cli.sides import ABSENT, Side, of_file, stored
 from git_theta.cli.tracked import filtered
 from git_theta.cli.workspace import Workspace
+from git_theta.diff import Comparison, compare_texts
 from git_theta.errors import ThetaError
 from git_theta.gitio.process import GitFailed, ask_git
+from git_theta.manifest import looks_like_manifest
 
 _RAW = ("diff", "--raw", "-z", "--no-abbrev", "--find-renames", "--no-ext-diff", "--ignore-submodules")
 
@@ -77,6 +79,14 @@ def blobs(names: Sequence[str]) -> Pair | None:
         return None
     old, new = (Place(name.rpartition(":")[2], "100644", oid) for name, oid in zip(names, ids, strict=True))
     return Pair(old, new)
+
+
+def compare_blobs(workspace: Workspace, pair: Pair) -> Comparison | None:
+    """How two versions in Git differ as their manifests tell; None where the sides have to be opened to know."""
+    if not (pair.old and pair.new and pair.old.blob and pair.new.blob):
+        return None
+    old, new = (workspace.blobs.get(place.blob, looks_like_manifest) for place in (pair.old, pair.new) if place.blob)
+    return compare_texts(old, new) if old and new else None
 
 
 def side(workspace: Workspace, place: Place | None) -> Side:

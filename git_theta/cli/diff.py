@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from git_theta.cli.changed import Pair, blobs, changed, side
+from git_theta.cli.changed import Pair, blobs, changed, compare_blobs, side
 from git_theta.cli.dashes import KeepsDashes
 from git_theta.cli.reporting import Wish, make_report, report_options, show
 from git_theta.cli.sides import of_file
+from git_theta.cli.sighting import expect, forget
 from git_theta.cli.workspace import Workspace, open_workspace
-from git_theta.diff import Report
+from git_theta.diff import Report, select
 from git_theta.errors import Exit
 from git_theta.gitio.repository import NotARepository
 
@@ -57,6 +58,7 @@ def command(
         if files:
             reports = _of_files(workspace, files, wish)
         elif workspace:
+            expect()
             reports = _of_pairs(workspace, words, wish)
         else:
             raise NotARepository(
@@ -70,6 +72,7 @@ def command(
             show(found, wish, workspace, output)
     finally:
         if workspace:
+            forget(workspace)
             workspace.close()
     return Exit.FAILED if exit_code and found.differing else Exit.OK
 
@@ -127,6 +130,8 @@ def _of_pairs(workspace: Workspace, words: Sequence[str], wish: Wish) -> Iterato
 
 
 def _of_pair(workspace: Workspace, pair: Pair, wish: Wish) -> Report:
+    if wish.stat and (comparison := compare_blobs(workspace, pair)):
+        return Report(*pair.paths, select(comparison, wish.groups), notes=tuple(pair.notes))
     old, new = side(workspace, pair.old), side(workspace, pair.new)
     try:
         return make_report(pair.paths, (old, new), wish, workspace.settings.threads, pair.notes)

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING
 from git_theta.cli.hooks import PENDING
 from git_theta.cli.output import warn
 from git_theta.cli.sighting import Sighting
+from git_theta.cli.unresolved import has_unresolved, unresolved
 from git_theta.cli.workspace import Workspace
 from git_theta.errors import ThetaError
+from git_theta.filters.session import Smudged
 
 if TYPE_CHECKING:
-    from git_theta.filters.smudge import Smudged
     from git_theta.model import Oid, StoredObject
     from git_theta.tensors.writer import Content
 
+
+_ADDING = {"add", "stage", "commit"}
 
 _CLAIMS = {".safetensors", ".gguf", ".npy", ".npz", ".pt", ".pth"}
 """Endings that promise a format we know; others, such as .bin, may be anything."""
@@ -30,6 +33,8 @@ def clean(workspace: Workspace, path: str, content: Content) -> bytes:
     """The manifest of ``content``, which Git says belongs to ``path``."""
     worktree = workspace.repository.worktree
     seen = Sighting(workspace, path)
+    if again := seen.again(content):
+        return again
     cleaned = workspace.cleaner.clean(
         content,
         worktree_file=worktree / path if worktree and path else None,
@@ -42,7 +47,16 @@ def clean(workspace: Workspace, path: str, content: Content) -> bytes:
     elif cleaned.format == "opaque" and PurePath(path).suffix.lower() in _CLAIMS:
         warn(f"{path}: the content is of no known checkpoint format; stored whole as one group")
     seen.leave(cleaned.manifest)
+    _warn_of_conflicts(workspace, path, cleaned.manifest)
     return cleaned.manifest
+
+
+def _warn_of_conflicts(workspace: Workspace, path: str, manifest: bytes) -> None:
+    """Say it when somebody adds what a merge left open as it left it; ``git status`` cleans too, and adds nothing."""
+    if workspace.caller not in _ADDING or not has_unresolved(workspace):
+        return
+    if left := unresolved(workspace, path, manifest):
+        warn(f"{path}: added as the merge left it, with ours for {left} undecided", f"git theta resolve {path}")
 
 
 def smudge(workspace: Workspace, path: str, text: bytes) -> Smudged:
@@ -64,8 +78,6 @@ def smudge(workspace: Workspace, path: str, text: bytes) -> Smudged:
 
 def as_is(text: bytes) -> Smudged:
     """The content unchanged."""
-    from git_theta.filters.smudge import Smudged
-
     return Smudged(iter([memoryview(text)]))
 
 

@@ -23,6 +23,7 @@ def serve() -> int:
     from git_theta.cli.filtering import Postponed, clean, smudge_request
     from git_theta.cli.hooks import ensure_hooks
     from git_theta.cli.progress import Progress
+    from git_theta.cli.sighting import expected, forget
     from git_theta.cli.workspace import open_workspace
 
     workspace = open_workspace()
@@ -42,6 +43,8 @@ def serve() -> int:
                 )
             )
         finally:
+            if workspace.seen and not expected():
+                forget(workspace)
             workspace.close()
     return Exit.OK
 

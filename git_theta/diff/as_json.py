@@ -51,7 +51,7 @@ def _side(path: str | None, summary: Summary | None) -> dict[str, Any] | None:
         "path": path,
         "format": summary.format,
         "bytes": summary.size,
-        "groups": len(summary.values),
+        "groups": summary.groups,
         "parameters": parameters(summary),
     }
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from git_theta.errors import ThetaError
+from git_theta.manifest import Glance, glance, parse_span
+from git_theta.manifest.glance import groups, names, parameters
 from git_theta.model import Digest, Group, Layout, Manifest, Oid
 
 
@@ -32,10 +35,19 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Alike:
+    """Groups that both sides have alike, where they were only counted; ``parameters`` are their elements."""
+
+    groups: int = 0
+    parameters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """One side of a comparison: its groups in file order, and the digest of everything else.
 
-    ``objects`` maps what it is stored in to sizes in bytes; None when it is not stored.
+    ``objects`` maps what it is stored in to sizes in bytes; None when it is not stored. ``alike`` are groups that
+    ``values`` leaves out.
     """
 
     format: str
@@ -43,6 +55,12 @@ class Summary:
     skeleton: Digest
     values: tuple[Value, ...]
     objects: dict[Oid, int] | None
+    alike: Alike = Alike()
+
+    @property
+    def groups(self) -> int:
+        """How many there are."""
+        return len(self.values) + self.alike.groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +157,35 @@ def compare(old: Summary | None, new: Summary | None) -> Comparison:
     changes += [Change(Kind.REMOVED, v.group.name, v, None) for v in gone if v.group.name not in kept]
     moved = _moved([name for name in before if name in after], [name for name in after if name in before])
     frame = bool(old and new and (old.skeleton != new.skeleton or old.format != new.format))
-    return Comparison(old, new, tuple(changes), len(after) - _present(changes), moved, frame)
+    unchanged = (new.groups if new else 0) - _present(changes)
+    return Comparison(old, new, tuple(changes), unchanged, moved, frame)
+
+
+def compare_texts(old: bytes, new: bytes) -> Comparison | None:
+    """As :func:`compare`, of two manifests of which only the lines that differ are parsed; None in any doubt."""
+    before, after = glance(old), glance(new)
+    if before is None or after is None:
+        return None
+    orders = names(before.pieces), names(after.pieces)
+    present = set(orders[0]), set(orders[1])
+    if any(len(order) != len(unique) for order, unique in zip(orders, present, strict=True)):
+        return None
+    common = set(before.pieces).intersection(after.pieces)
+    alike = [piece for piece in after.pieces if piece in common]
+    try:
+        counted = Alike(groups(alike), parameters(alike))
+        found = compare(*(_of_glance(side, common, counted) for side in (before, after)))
+    except (ThetaError, ValueError):
+        return None
+    both = present[0] & present[1]
+    return replace(found, moved=_moved(*([name for name in order if name in both] for order in orders)))
+
+
+def _of_glance(side: Glance, common: set[str], alike: Alike) -> Summary:
+    """The summary of one side, as far as it has pieces of its own."""
+    spans = [parse_span(f"group {piece}") for piece in side.pieces if piece not in common]
+    values = tuple(value for groups, length, digest in spans for value in _tied(groups, length, digest))
+    return Summary(side.format, side.size, side.skeleton, values, side.objects, alike)
 
 
 def _present(changes: list[Change]) -> int:

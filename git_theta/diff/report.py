@@ -10,12 +10,15 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from math import prod
+from typing import TYPE_CHECKING
 
 from git_theta.diff.finding import Finding, Statistics
 from git_theta.diff.fold import fold
-from git_theta.diff.leaves import LeafChange, leaf_changes
 from git_theta.diff.records import Change, Comparison, Kind, Summary
-from git_theta.diff.values import Values
+
+if TYPE_CHECKING:
+    from git_theta.diff.leaves import LeafChange
+    from git_theta.diff.values import Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ def with_values(
     findings = find_all(comparison.changes, old, new, threads, histogram)
     leaves: tuple[LeafChange, ...] = ()
     if comparison.frame_changed:
+        from git_theta.diff.leaves import leaf_changes  # few reports read what is no tensor
+
         sides = [
             (summary.format, values) if summary and values else None
             for summary, values in ((comparison.old, old), (comparison.new, new))
@@ -137,7 +142,7 @@ def _renamed_alike(line: Line, make: Callable[[str, list[Change]], Line]) -> lis
 
 def parameters(summary: Summary) -> int:
     """Elements of all groups, those of tied ones once; bytes of opaque groups are no parameters."""
-    counted = 0
+    counted = summary.alike.parameters
     seen: set[str] = set()
     for value in summary.values:
         if not seen.intersection(value.ties) and value.group.dtype != "opaque":

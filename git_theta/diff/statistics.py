@@ -81,11 +81,12 @@ class _Tally:
                 (cast != after) & ~(np.isnan(cast) & np.isnan(after))
             )
         elif changed and self._new.floating and self._new.parts == 1:
-            self._one_ulp += _neighbours(old, new) - (len(old) - changed)
-        self._was_zero = self._was_zero and not before.any()
-        self._is_zero = self._is_zero and not after.any()
+            self._one_ulp += _neighbours(old, new, len(old) - changed)
         change = self._change(old, new, before, after)
         sums = _products(before, after, change)
+        # Squares of narrow words never vanish in float64, so a sum of 0 says that there are only zeros.
+        self._was_zero = self._was_zero and not sums[0] and not (self._wide and before.any())
+        self._is_zero = self._is_zero and not sums[1] and not (self._wide and after.any())
         if not np.isfinite(sums).all() or (self._wide and min(sums[0], sums[1], sums[3]) < _SUSPICIOUS):
             before, after, change = self._finite(before, after, change)
             self._add_scaled(before, after, change)
@@ -175,12 +176,14 @@ def _products(before: Floats, after: Floats, change: Floats) -> Floats:
     return np.array([np.dot(a, b) for a, b in pairs])
 
 
-def _neighbours(old: Words, new: Words) -> int:
-    """How many words are equal or one apart: in words of one sign, that is one unit in the last place."""
+def _neighbours(old: Words, new: Words, equal: int) -> int:
+    """How many words are one apart, of which ``equal`` are equal: in words of one sign, one unit in the last place."""
     one = old.dtype.type(1)
-    sign = old.dtype.type(1 << (8 * old.dtype.itemsize - 1))
     near = (new - old + one) <= old.dtype.type(2)
-    return int(np.count_nonzero(near & (((old ^ new) & sign) == 0)))
+    if np.count_nonzero(near) == equal:
+        return 0
+    sign = old.dtype.type(1 << (8 * old.dtype.itemsize - 1))
+    return int(np.count_nonzero(near & (((old ^ new) & sign) == 0))) - equal
 
 
 def _epsilon(native: np.dtype[Any]) -> float:

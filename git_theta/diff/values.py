@@ -13,7 +13,6 @@ from git_theta.diff.finding import Storage
 from git_theta.errors import Exit, ThetaError
 from git_theta.formats import FileSource, Source
 from git_theta.model import SKELETON_NAME, Entry, Inline, Layout, Manifest, Span
-from git_theta.tensors.frame import FrameSource
 
 if TYPE_CHECKING:
     from git_theta.tensors import Reader
@@ -76,6 +75,8 @@ class StoredValues:
 
     def frame(self) -> Source:
         """The skeleton in its places."""
+        from git_theta.tensors.frame import FrameSource  # brings NumPy, which a report of manifests does without
+
         manifest = self._manifest
         if manifest.skeleton.length > SKELETON_LIMIT:
             raise ThetaError(f"a skeleton of {manifest.skeleton.length:,} bytes is not looked into")

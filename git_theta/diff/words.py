@@ -42,7 +42,7 @@ def totals(comparison: Comparison) -> str:
     counts += [f"{comparison.moved:,} moved"] if comparison.moved else []
     what = "nothing"
     if side:
-        what = f"{_counts(comparison, lambda s: len(s.values))} group{'' if len(side.values) == 1 else 's'}"
+        what = f"{_counts(comparison, lambda s: s.groups)} group{'' if side.groups == 1 else 's'}"
         what += f", {_counts(comparison, parameters)} parameters, {_counts(comparison, lambda s: s.size, size)}"
     stored = f"; {size(comparison.stored)} to store" if comparison.stored is not None else ""
     return f"{what}: {', '.join(counts) or 'no group differs'}{stored}"

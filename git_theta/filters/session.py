@@ -8,17 +8,22 @@ content is called good only after its last byte was checked. Nothing heavy is im
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import BinaryIO, NamedTuple
 
 from git_theta.errors import ThetaError
 from git_theta.gitio.pktline import ContentReader, PacketReader, PacketWriter, ProtocolError, Readable
 
-if TYPE_CHECKING:
-    from git_theta.filters.smudge import Smudged
+
+class Smudged(NamedTuple):
+    """The bytes to write, part by part; ``problem`` says why they are only a placeholder."""
+
+    parts: Iterator[memoryview]
+    problem: ThetaError | None = None
+
 
 Clean = Callable[[str, ContentReader], bytes]
-Smudge = Callable[[Mapping[str, str], bytes], "Smudged"]
+Smudge = Callable[[Mapping[str, str], bytes], Smudged]
 """Gets the whole request: besides the path it says what the content is for, where Git knows."""
 Postpone = Callable[[Mapping[str, str], bytes], bool]
 """Whether the content's objects have to come from elsewhere first, so that it should wait for the others."""

@@ -10,9 +10,9 @@ through.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from git_theta.errors import ThetaError
+from git_theta.filters.session import Smudged
 from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion, looks_like_manifest, parse, undo_line_ends
 from git_theta.model import Digest, Manifest, Oid, Slot, StoredObject
 from git_theta.store import Catalogue, Store
@@ -20,14 +20,6 @@ from git_theta.tensors import DamagedValue, MissingValue, Reader
 
 WHOLE_IN_MEMORY = 64 << 20
 """Files up to this size are checked in memory and sent from there; larger ones are decoded twice when new here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Smudged:
-    """The bytes to write, part by part; ``problem`` says why they are only a placeholder."""
-
-    parts: Iterator[memoryview]
-    problem: ThetaError | None = None
 
 
 class TooLarge(ThetaError):

@@ -4,12 +4,14 @@ The grammar is normative in ``docs/manifest-spec.md``. What always holds: there 
 of a manifest, and :func:`parse` accepts no other.
 """
 
+from git_theta.manifest.glance import Glance, glance
 from git_theta.manifest.text import (
     INLINE_LIMIT,
     DamagedManifest,
     ManifestFromNewerVersion,
     looks_like_manifest,
     parse,
+    parse_span,
     render,
     root,
     undo_line_ends,
@@ -19,9 +21,12 @@ from git_theta.manifest.text import (
 __all__ = [
     "INLINE_LIMIT",
     "DamagedManifest",
+    "Glance",
     "ManifestFromNewerVersion",
+    "glance",
     "looks_like_manifest",
     "parse",
+    "parse_span",
     "render",
     "root",
     "undo_line_ends",

@@ -37,7 +37,7 @@ from git_theta.model import (
 VERSION = 1
 MAGIC = b"git-theta manifest "
 _NOTE = '# A checkpoint under git-theta. If you see this text instead of the file, run "git theta checkout".'
-_HEAD = f"{MAGIC.decode()}{VERSION}\n{_NOTE}\n"
+HEAD = f"{MAGIC.decode()}{VERSION}\n{_NOTE}\n"
 
 INLINE_LIMIT = 48
 """Values up to this many bytes live in the manifest: a reference to an object would be longer."""
@@ -54,7 +54,9 @@ _GROUP = rf"{_NAME} (?P<dtype>[a-z][a-z0-9_]*) \[(?P<shape>(?:{_NUMBER}(?:,{_NUM
 _VIEW = rf"(?: view=(?P<offset>{_NUMBER}):(?P<strides>(?:{_NUMBER}(?:,{_NUMBER})*)?))?"
 _VALUE = rf"(?P<length>{_NUMBER}) (?P<digest>[0-9a-f]{{64}})"
 _WHERE = r"(?P<where>=[A-Za-z0-9+/]*={0,2}|[0-9a-f:+]+)"
-_GROUP_LINE = re.compile(rf"group {_GROUP}{_VIEW}(?: gap=(?P<gap>[1-9][0-9]{{0,18}}))? {_VALUE} {_WHERE}")
+_SPAN = rf"group {_GROUP}{_VIEW}(?: gap=(?P<gap>[1-9][0-9]{{0,18}}))? {_VALUE}"
+_SPAN_LINE = re.compile(_SPAN)
+_GROUP_LINE = re.compile(rf"{_SPAN} {_WHERE}")
 _ALIAS_LINE = re.compile(rf"alias {_GROUP}{_VIEW}")
 _SKELETON_LINE = re.compile(rf"skeleton {_VALUE} {_WHERE}")
 _OBJECT_LINE = re.compile(
@@ -107,7 +109,7 @@ def _render(manifest: Manifest) -> tuple[bytes, Digest]:
     seal = _seal(sealed)
     lines = [what + place for what, place in pairs]
     table = (_object_line(stored, short) for stored in manifest.objects)
-    return (_HEAD + "\n".join([*lines[:2], f"root {seal}", *lines[2:], *table, "end\n"])).encode(), seal
+    return (HEAD + "\n".join([*lines[:2], f"root {seal}", *lines[2:], *table, "end\n"])).encode(), seal
 
 
 def root(manifest: Manifest) -> Digest:
@@ -116,7 +118,7 @@ def root(manifest: Manifest) -> Digest:
 
 
 def _seal(lines: list[str]) -> Digest:
-    return Digest(sha256((_HEAD + "\n".join(lines) + "\n").encode()).hexdigest())
+    return Digest(sha256((HEAD + "\n".join(lines) + "\n").encode()).hexdigest())
 
 
 def where_token(where: Where) -> str:
@@ -194,6 +196,23 @@ def parse(text: bytes) -> Manifest:
     return manifest
 
 
+def parse_span(lines: str) -> tuple[tuple[Group, ...], int, Digest]:
+    """Groups, length and digest of one span, from its lines without the place where it is stored.
+
+    Raises :class:`DamagedManifest`.
+    """
+    first, *aliases = lines.split("\n")
+    matches = [_SPAN_LINE.fullmatch(first), *(_ALIAS_LINE.fullmatch(line) for line in aliases)]
+    found = [match for match in matches if match]
+    if len(found) != len(matches):
+        raise DamagedManifest("a group line of the manifest is not one", hint=_RESTORE)
+    groups = tuple(_Parser.group(match, 0) for match in found)
+    length = _Parser.number(found[0]["length"])
+    if any(_misfit(group.dtype, group.shape, group.view, length) for group in groups):
+        raise DamagedManifest("a group of the manifest does not fit into its bytes", hint=_RESTORE)
+    return groups, length, Digest(found[0]["digest"])
+
+
 @contextmanager
 def _collector_paused() -> Iterator[None]:
     """A manifest is many small values and no garbage; looking for some took a third of the time."""
@@ -237,7 +256,7 @@ class _Parser:
             raise _damaged(2, "the note that belongs here is missing")
         self._at += 1
         container = self._expect(_FORMAT_LINE, "format")["format"]
-        size = self._number(self._expect(_SIZE_LINE, "size")["size"])
+        size = self.number(self._expect(_SIZE_LINE, "size")["size"])
         claimed = self._expect(_ROOT_LINE, "root")["root"]
         skeleton = self._expect(_SKELETON_LINE, "skeleton")
         groups = self._block("group ", "alias ")
@@ -264,7 +283,7 @@ class _Parser:
         return range(first, self._at)
 
     @staticmethod
-    def _number(digits: str) -> int:
+    def number(digits: str) -> int:
         value = int(digits)
         if value >= 1 << 63:
             raise DamagedManifest(f"the manifest has an impossible number, {digits}", hint=_RESTORE)
@@ -278,7 +297,7 @@ class _Parser:
                 raise _damaged(at + 1, "not an object line")
             matches.append(match)
         full = {value: key for key, value in _shortener(Oid(m["oid"]) for m in matches).items()}
-        return tuple(StoredObject(Oid(m["oid"]), self._number(m["size"]), self._bases(m, full)) for m in matches)
+        return tuple(StoredObject(Oid(m["oid"]), self.number(m["size"]), self._bases(m, full)) for m in matches)
 
     def _bases(self, match: re.Match[str], full: dict[str, Oid]) -> tuple[Oid, ...]:
         names = match["bases"].split(",") if match["bases"] else []
@@ -307,13 +326,13 @@ class _Parser:
             match = (_GROUP_LINE if line.startswith("group ") else _ALIAS_LINE).fullmatch(line)
             if match is None:
                 raise _damaged(at + 1, "not a group line")
-            group = self._group(match, at)
+            group = self.group(match, at)
             if group.name in names:
                 raise _damaged(at + 1, f"the group name {group.name!r} appears twice")
             names.add(group.name)
             if match.re is _GROUP_LINE:
                 value = self._value(match, match["where"], full, used, at)
-                found.append(([group], self._number(match["gap"] or "0"), value))
+                found.append(([group], self.number(match["gap"] or "0"), value))
             elif not found:
                 raise _damaged(at + 1, "an alias comes before every group")
             else:
@@ -326,7 +345,8 @@ class _Parser:
         _check_closure(objects, used)
         return Manifest(container, size, frame, tuple(entries), objects)
 
-    def _group(self, match: re.Match[str], at: int) -> Group:
+    @staticmethod
+    def group(match: re.Match[str], at: int) -> Group:
         name = match["name"]
         if name.startswith('"'):
             try:
@@ -335,18 +355,18 @@ class _Parser:
                 raise _damaged(at + 1, "a group name is not a JSON string") from None
         view = None
         if match["offset"] is not None:
-            view = View(self._number(match["offset"]), self._numbers(match["strides"]))
-        return Group(name, match["dtype"], self._numbers(match["shape"]), view)
+            view = View(_Parser.number(match["offset"]), _Parser._numbers(match["strides"]))
+        return Group(name, match["dtype"], _Parser._numbers(match["shape"]), view)
 
     @staticmethod
     @lru_cache(maxsize=_REPEATED)
     def _numbers(text: str) -> tuple[int, ...]:
-        return tuple(_Parser._number(digits) for digits in text.split(",")) if text else ()
+        return tuple(_Parser.number(digits) for digits in text.split(",")) if text else ()
 
     def _value(
         self, match: re.Match[str], token: str, full: dict[str, Oid], used: set[Oid], at: int
     ) -> tuple[int, Digest, Where]:
-        length, digest = self._number(match["length"]), Digest(match["digest"])
+        length, digest = self.number(match["length"]), Digest(match["digest"])
         if token.startswith("="):
             return length, digest, _inline(token, length, digest, at)
         slots = []
@@ -354,7 +374,7 @@ class _Parser:
             slot = _SLOT.fullmatch(part)
             if slot is None or slot[1] not in full:
                 raise _damaged(at + 1, f"it names object {part[:70]} and the table at the end does not list it")
-            slots.append(Slot(full[slot[1]], self._number(slot[2])))
+            slots.append(Slot(full[slot[1]], self.number(slot[2])))
             used.add(slots[-1].oid)
         return length, digest, tuple(slots)
 

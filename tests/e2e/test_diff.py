@@ -232,10 +232,15 @@ def test_a_dirty_file_is_reported_as_it_is_now_whatever_its_time_says(repo: GitR
 
 
 def test_a_dirty_file_is_read_by_clean_alone(repo: GitRepo) -> None:
-    """The driver takes what clean has found: it says how values are stored, which only a manifest tells."""
+    """Driver and command take what clean has found: it says how values are stored, which only a manifest tells."""
     repo.write(MODEL, checkpoint(c=1, a=2))
     assert "dense" in repo.git("diff")
-    assert "dense" not in repo.theta("diff")
+    assert "dense" in repo.theta("diff")
+    os.utime(repo.path / MODEL, (1, 1))
+    repo.git("add", MODEL)
+    os.utime(repo.path / MODEL, (2, 2))
+    assert repo.git("diff") == repo.theta("diff") == ""
+    assert scratch(repo) == []
 
 
 @pytest.mark.parametrize("left", ["", "{}", "[1,2]", "\\377"])

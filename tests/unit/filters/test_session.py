@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from git_theta.errors import ThetaError
-from git_theta.filters.session import Service, Session
-from git_theta.filters.smudge import Smudged
+from git_theta.filters.session import Service, Session, Smudged
 from git_theta.gitio.pktline import MAX_PAYLOAD, ContentReader, ProtocolError
 from tests.unit.gitio.packets import Trickle, content, flush, lists, packets, text
 from tests.unit.tensors.bench import noise

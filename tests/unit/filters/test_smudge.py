@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from git_theta.codecs import CHUNK
-from git_theta.filters.smudge import Smudged, Smudger, StoreFailed, TooLarge
+from git_theta.filters.session import Smudged
+from git_theta.filters.smudge import Smudger, StoreFailed, TooLarge
 from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion, parse, render
 from git_theta.model import Oid, StoredObject
 from git_theta.tensors import DamagedValue
