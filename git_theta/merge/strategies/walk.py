@@ -1,0 +1,86 @@
+"""Ways to go through the versions of a group: operands enter, blocks side by side leave, and sums over them.
+
+What always holds: every pass reads each operand once from the first number to the last, and holds one block of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from git_theta.merge.strategy import StrategyError
+from git_theta.merge.task import Block, Operand, Task
+
+
+def side_by_side(operands: Sequence[Operand]) -> Iterator[tuple[Block, ...]]:
+    """The blocks of all operands at the same place, from the first place on."""
+    return zip(*(operand.blocks() for operand in operands), strict=True)
+
+
+def base_of(task: Task) -> Operand:
+    """The common ancestor's value, for strategies that need one."""
+    if task.base is None:
+        raise StrategyError(f"{task.name}: the strategy needs a common ancestor's value, and there is none")
+    return task.base
+
+
+def changes(task: Task) -> Iterator[tuple[Block, tuple[Block, ...]]]:
+    """The base and what each version added to it, δ = θ − θ_base."""
+    for base, *models in side_by_side((base_of(task), *task.models)):
+        yield base, tuple(_less(model, base) for model in models)
+
+
+def change(task: Task, model: Operand) -> Iterator[Block]:
+    """What one version added to the base."""
+    for base, block in side_by_side((base_of(task), model)):
+        yield _less(block, base)
+
+
+def _less(block: Block, base: Block) -> Block:
+    """``block`` − ``base``, in place; equal infinities differ by 0."""
+    same = block == base
+    block -= base
+    block[same] = 0.0
+    return block
+
+
+def add(base: Block, step: Block) -> Block:
+    """``base`` + ``step``, in place; where nothing is added the base stays as it is, -0.0 too."""
+    still = step == 0.0
+    step += base
+    np.copyto(step, base, where=still)
+    return step
+
+
+def weights(task: Task, weight: tuple[float, ...] | None) -> tuple[float, ...]:
+    """One weight for each version: the user's for this merge, else ``weight``, else 1 for each.
+
+    A single number is the share of theirs, divided equally among them if they are several; ours has the rest to 1.
+    """
+    count = len(task.models)
+    given = task.weights or weight or (1.0,) * count
+    if len(given) == 1:
+        return (1.0 - given[0], *[given[0] / (count - 1)] * (count - 1))
+    if len(given) != count:
+        raise StrategyError(
+            f"{task.name}: {len(given)} weights for {count} versions",
+            hint="one number is the share of theirs; or give one number for each version that changed the group",
+        )
+    return given
+
+
+def total(task: Task, given: Sequence[float]) -> float:
+    """The sum of weights, by which they are divided; raises :class:`StrategyError` where it is 0."""
+    amount = sum(given)
+    if amount == 0.0:
+        raise StrategyError(f"{task.name}: weights that sum to 0 cannot be normalised", hint="give others")
+    return amount
+
+
+def weighted_sum(blocks: Sequence[Block], given: Sequence[float]) -> Block:
+    """Σ w θ in the versions' order, a new block."""
+    result: Block = blocks[0] * given[0]
+    for block, weight in zip(blocks[1:], given[1:], strict=True):
+        result += block * weight
+    return result
