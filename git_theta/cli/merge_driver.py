@@ -1,17 +1,39 @@
 """``git theta merge-driver``: what Git runs for a checkpoint that both sides changed.
 
-Ours stays in place as a valid manifest and Git is told of the conflict, so all three stages stay in the index
-and both ``git checkout --ours`` (or ``--theirs``) and ``git merge --abort`` work.
+Git's three temporary files enter; the result is in the second of them and the exit code says whether anything is
+open. What always holds: whatever goes wrong, the second file is a valid manifest, all three stages stay in the index,
+and ``git merge --abort`` works.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
+from pathlib import Path
 
 import click
 
+from git_theta.cli.merging import (
+    Chosen,
+    chosen_policy,
+    in_terminal,
+    memory,
+    merger,
+    read_version,
+    recalled,
+    summary,
+)
 from git_theta.cli.output import warn
-from git_theta.errors import Exit
+from git_theta.cli.progress import Progress
+from git_theta.cli.unresolved import note_unresolved
+from git_theta.cli.workspace import Workspace, open_workspace
+from git_theta.errors import Exit, ThetaError
+from git_theta.manifest import render, root
+from git_theta.merge.merger import Merged, Versions
+from git_theta.model import Manifest
+
+MANUAL = "GIT_THETA_MANUAL_MERGE"
+"""The variable by which git-theta 0.2 left merging to people."""
 
 
 @click.command("merge-driver")
@@ -20,14 +42,84 @@ from git_theta.errors import Exit
 @click.argument("theirs")
 @click.argument("marker_size")
 @click.argument("path")
-def command(path: str, **_files: str) -> int:
+def command(base: str, ours: str, theirs: str, path: str, **_marker_size: str) -> int:
     """Merge one checkpoint changed on both sides (Git calls this as merge.theta.driver).
+
+    Groups that one side changed are taken from there. Those that both changed are combined by the strategy of
+    GIT_THETA_MERGE, the attribute theta-merge, or theta.merge; average without any. What cannot be combined stays as
+    ours and is a conflict: exit code 1, and git theta resolve finishes.
 
     Example: git config merge.theta.driver 'git-theta merge-driver %O %A %B %L %P'
     """
+    workspace = open_workspace()
+    try:
+        with Progress("merge") as progress:
+            workspace.progress = progress.advance
+            return _merge(workspace, (Path(base), Path(ours), Path(theirs)), path)
+    except (ThetaError, OSError) as error:
+        name = shlex.quote(path)
+        take = f"git checkout --ours -- {name}, or --theirs, then git add -- {name}"
+        why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        hint = f"{error.hint}\n" if isinstance(error, ThetaError) and error.hint else ""
+        warn(f"{path}: not merged, ours stands: {why}", f"{hint}git theta resolve {name}\nor take a side: {take}")
+        return Exit.FAILED
+    finally:
+        workspace.close()
+
+
+def _merge(workspace: Workspace, files: tuple[Path, Path, Path], path: str) -> int:
+    base, ours, theirs = (read_version(workspace, file, path) for file in files)
+    if ours is None or theirs is None:
+        raise ThetaError("one side is an empty file, which nothing can be merged with")
+    versions = Versions(base, (ours, theirs))
+    if os.environ.get(MANUAL):
+        return _leave_to_people(workspace, versions, path)
+    chosen = chosen_policy(workspace, path)
+    past = memory(workspace, path)
+    if chosen.ask and in_terminal():
+        from git_theta.cli.choosing import ask
+
+        policy = ask(workspace, path, versions)
+        chosen = Chosen(policy or chosen.policy, chosen.origin)
+    merged = merger(workspace).merge(
+        versions, chosen.policy, lambda decision: recalled(past, decision), workspace.settings.seed
+    )
+    return _deliver(workspace, files[1], path, versions, merged, chosen)
+
+
+def _deliver(workspace: Workspace, target: Path, path: str, versions: Versions, merged: Merged, chosen: Chosen) -> int:
+    """Give Git the result, and tell people."""
+    target.write_bytes(render(merged.manifest))
+    text = summary(path, versions, merged, chosen)
+    if not merged.conflicts:
+        warn(text)
+        return Exit.OK
+    note_unresolved(workspace, path, root(merged.manifest), len(merged.conflicts))
+    name = shlex.quote(path)
+    warn(text, f"git theta resolve {name}\ngives the choice; git theta diff :2:{name} :3:{name} shows the two sides")
+    return Exit.FAILED
+
+
+def _leave_to_people(workspace: Workspace, versions: Versions, path: str) -> int:
+    """Put the three versions beside the file."""
+    from git_theta.cli.checkout import write_file
+    from git_theta.cli.tracked import absolute
+
+    beside = absolute(workspace, path)
+    named: list[tuple[str, Manifest | None]] = [
+        ("base", versions.base),
+        ("ours", versions.manifests[0]),
+        ("theirs", versions.manifests[1]),
+    ]
+    written = []
+    for word, manifest in named:
+        if manifest:
+            file = beside.with_name(f"{beside.stem}.{word}{beside.suffix}")
+            write_file(workspace, manifest, file, executable=False)
+            written.append(file.name)
     name = shlex.quote(path)
     warn(
-        f"{path}: both sides changed this checkpoint; take one of the two",
-        f"git checkout --ours -- {name}\ngit checkout --theirs -- {name}\nthen: git add -- {name}",
+        f"{path}: {MANUAL} is set, so the versions are beside it: {', '.join(written)}",
+        f"make {name} of them, remove them, then: git add -- {name}",
     )
     return Exit.FAILED

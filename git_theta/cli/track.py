@@ -17,7 +17,15 @@ from git_theta.cli.tracked import CONVERTING
 from git_theta.cli.workspace import open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio import ask_git, find_repository
-from git_theta.gitio.attributes import BadPattern, check_attributes, filter_of, is_tracked, track, tracked_patterns
+from git_theta.gitio.attributes import (
+    OURS,
+    BadPattern,
+    check_attributes,
+    filter_of,
+    is_tracked,
+    track,
+    tracked_patterns,
+)
 from git_theta.gitio.files import attribute_files
 
 NO_FILTER = {"theta", "unspecified", "unset", "set"}
@@ -57,9 +65,14 @@ class Outcome:
 @click.argument("patterns", nargs=-1)
 @click.option("--filename", is_flag=True, help="Take each PATTERN as the name of one file, wildcards included.")
 @click.option("--replace", is_flag=True, help="Take files over from another filter, such as lfs.")
+@click.option(
+    "--merge", metavar="S[:PARAMS]", help="How a merge combines groups that both sides changed, for everybody."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
-def command(patterns: tuple[str, ...], filename: bool, replace: bool, dry_run: bool, as_json: bool) -> int:
+def command(
+    patterns: tuple[str, ...], filename: bool, replace: bool, merge: str | None, dry_run: bool, as_json: bool
+) -> int:
     """Version the files that match PATTERN, parameter group by parameter group.
 
     Writes each PATTERN into the .gitattributes file of the current folder, where it means what Git makes of it.
@@ -69,13 +82,14 @@ def command(patterns: tuple[str, ...], filename: bool, replace: bool, dry_run: b
     """
     if not patterns:
         return _list(as_json)
+    words = _words(merge)
     folder = current_folder()
     before = text = folder.text()
     paths = all_files(folder)
     changes = []
     for typed in patterns:
-        change = _plan(folder, text, as_pattern(folder, typed, filename), paths, replace)
-        text = track(text, change.pattern)
+        change = _plan(folder, text, as_pattern(folder, typed, filename), paths, replace, words)
+        text = track(text, change.pattern, words)
         changes.append(change)
     installed = None
     if not dry_run:
@@ -93,7 +107,20 @@ def command(patterns: tuple[str, ...], filename: bool, replace: bool, dry_run: b
     return Exit.OK
 
 
-def _plan(folder: Folder, text: bytes, pattern: bytes, paths: list[str], replace: bool) -> Change:
+def _words(merge: str | None) -> dict[bytes, bytes]:
+    """The attributes to write, with the strategy that a team agrees on."""
+    if merge is None:
+        return OURS
+    from git_theta.gitio.config import MERGE
+    from git_theta.merge.plan import parse_choice, parse_policy
+
+    policy = parse_policy(merge, parse_choice(MERGE.default()))
+    return {**OURS, b"theta-merge": f"theta-merge={policy.text}".encode()}
+
+
+def _plan(
+    folder: Folder, text: bytes, pattern: bytes, paths: list[str], replace: bool, words: dict[bytes, bytes]
+) -> Change:
     """What tracking this pattern changes; raises :class:`OtherFilter` unless ``replace`` allows it."""
     for path in folder.matches(pattern, map(folder.from_root, FORBIDDEN)):
         raise BadPattern(
@@ -114,7 +141,7 @@ def _plan(folder: Folder, text: bytes, pattern: bytes, paths: list[str], replace
             f"{path} already goes through filter={name}",
             hint=f"to take it over: git theta track --replace {shlex.quote(os.fsdecode(pattern))}",
         )
-    if is_tracked(text, pattern):
+    if is_tracked(text, pattern, words):
         return Change(pattern, ALREADY, files, ())
     cached = set(folder.files("--cached"))
     plain = tuple(path for path in files if path in cached and filters[path] != "theta")

@@ -1,0 +1,111 @@
+"""What became of each group in every version, decided on digests: manifests enter, decisions leave, no tensor is read.
+
+The rule is that of a three-way merge, key by key, for any number of versions: whoever differs from the base changed
+it; if all who did agree, theirs is the value; if not, both changed. What always holds: every key of every version
+gets exactly one decision, and the order of the decisions is ours with the others' additions in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Generic, TypeVar
+
+from git_theta.model import Digest, Entry, Group, Manifest
+
+T = TypeVar("T")
+
+OURS = 0
+"""The place of our version among the versions; the others follow."""
+
+
+class Verdict(Enum):
+    """What the versions did to one key. The value is the word for it in the table of a merge."""
+
+    UNCHANGED = "unchanged"
+    OURS = "ours"
+    THEIRS = "theirs"
+    SAME = "same"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A group as one version has it: equal to another when bytes, dtype, shape, view and ties are.
+
+    ``ties`` are the names that share its bytes. ``entry`` says where the bytes are.
+    """
+
+    group: Group
+    digest: Digest
+    ties: tuple[str, ...]
+    entry: Entry = field(compare=False)
+
+    def fits(self, other: Held | None) -> bool:
+        """Whether the two have their numbers in the same places, so that they can be combined one by one."""
+        return other is not None and (self.group, self.ties) == (other.group, other.ties)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[T]):
+    """One key: what ``base`` and the versions have, None where it is absent.
+
+    ``changed`` are the places of the versions that differ from the base; ``taken`` is the place of the version
+    whose value stands, ours where both changed.
+    """
+
+    name: str
+    verdict: Verdict
+    base: T | None
+    versions: tuple[T | None, ...]
+    changed: tuple[int, ...]
+    taken: int
+
+    @property
+    def value(self) -> T | None:
+        """What stands in the result, as far as it is decided."""
+        return self.versions[self.taken]
+
+
+def groups_of(manifest: Manifest | None) -> dict[str, Held]:
+    """The groups of one version by name, in file order; none where the version does not exist."""
+    held = {}
+    for entry in manifest.entries if manifest else ():
+        ties = tuple(sorted(group.name for group in entry.groups)) if len(entry.groups) > 1 else ()
+        for group in entry.groups:
+            held[group.name] = Held(group, entry.digest, ties, entry)
+    return held
+
+
+def decide(base: Mapping[str, T], versions: Sequence[Mapping[str, T]]) -> list[Decision[T]]:
+    """One decision for every key that the base or a version has; those of the base alone are left out."""
+    return [
+        _judge(name, base.get(name), tuple(version.get(name) for version in versions)) for name in _in_place(versions)
+    ]
+
+
+def _judge(name: str, base: T | None, versions: tuple[T | None, ...]) -> Decision[T]:
+    changed = tuple(at for at, value in enumerate(versions) if value != base)
+    if not changed:
+        return Decision(name, Verdict.UNCHANGED, base, versions, changed, OURS)
+    first = versions[changed[0]]
+    if any(versions[at] != first for at in changed):
+        return Decision(name, Verdict.BOTH, base, versions, changed, OURS)
+    verdict = Verdict.THEIRS if OURS not in changed else Verdict.OURS if len(changed) == 1 else Verdict.SAME
+    return Decision(name, verdict, base, versions, changed, changed[0])
+
+
+def _in_place(orders: Sequence[Mapping[str, T]]) -> Iterator[str]:
+    """The keys of all orders: those of the first, and each further one behind what precedes it in its own order."""
+    following: dict[str | None, str | None] = {None: None}
+    for order in orders:
+        before: str | None = None
+        for name in order:
+            if name not in following:
+                following[name], following[before] = following[before], name
+            before = name
+    upcoming = following[None]
+    while upcoming is not None:
+        yield upcoming
+        upcoming = following[upcoming]

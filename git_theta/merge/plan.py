@@ -1,0 +1,198 @@
+"""What is done about each group: decisions and a policy enter, actions leave, still without reading a tensor.
+
+What always holds: one-sided changes are taken whatever the policy says; a strategy is chosen only where it can work,
+and where none can there is a conflict that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from git_theta.errors import Exit, ThetaError
+from git_theta.merge.decide import OURS, Decision, Held, Verdict
+from git_theta.merge.leaves import Fingerprint
+from git_theta.merge.registry import Choice, parse
+from git_theta.model import Inline
+from git_theta.tensors.elements import elements
+
+BASE = -1
+"""The place of the base among the versions, for whoever takes it back."""
+
+STOP = "conflict"
+"""The policy that decides nothing."""
+
+COUNTER = "num_batches_tracked"
+"""The buffer in which batch normalisation counts: of two counts the larger is closer to the truth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """The value of the version at this place, or of the :data:`BASE`; it may be absent there. ``chosen`` by whom."""
+
+    place: int
+    chosen: Choice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """What ``choice`` makes of the versions at ``places``, and of the base where ``with_base`` says there is one."""
+
+    choice: Choice
+    places: tuple[int, ...]
+    with_base: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A conflict, and why; ours stands for now."""
+
+    why: str
+
+
+Action = Take | Combine | Stop
+Remembered = Callable[[Decision[Held]], "Choice | None"]
+"""What somebody chose for this very decision before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A strategy for all groups, None for conflicts, and others for the groups that match a pattern; the last counts.
+
+    Written ``average;*.bias=ours;head.*=ties:density=0.3``.
+    """
+
+    default: Choice | None
+    overrides: tuple[tuple[str, Choice | None], ...] = ()
+
+    def choice(self, name: str) -> Choice | None:
+        """The strategy for one group."""
+        for pattern, choice in reversed(self.overrides):
+            if fnmatchcase(name, pattern):
+                return choice
+        return self.default
+
+    @property
+    def text(self) -> str:
+        """As :func:`parse_policy` reads it."""
+        return ";".join([_spell(self.default), *(f"{pattern}={_spell(choice)}" for pattern, choice in self.overrides)])
+
+
+class BadPolicy(ThetaError):
+    """A text that says no policy."""
+
+    exit_code = Exit.USAGE
+
+
+def parse_policy(text: str, default: Choice | None = None) -> Policy:
+    """The policy in ``text``; ``default`` where it has only patterns. Raises :class:`ThetaError` with the reason."""
+    overrides: list[tuple[str, Choice | None]] = []
+    for part in text.split(";"):
+        pattern, equals, strategy = part.partition("=")
+        if equals and ":" not in pattern:
+            if not pattern or not strategy:
+                raise BadPolicy(f"{part!r} is no PATTERN=STRATEGY", hint="for example *.bias=ours")
+            overrides.append((pattern, parse_choice(strategy)))
+        elif part or not text:
+            default = parse_choice(part)
+    return Policy(default, tuple(overrides))
+
+
+def parse_choice(text: str) -> Choice | None:
+    """A strategy with its parameters; None for ``conflict``."""
+    return None if text == STOP else parse(text)
+
+
+def _spell(choice: Choice | None) -> str:
+    return choice.text if choice else STOP
+
+
+def plan(
+    decisions: Sequence[Decision[Held]], policy: Policy, remembered: Remembered = lambda _: None
+) -> Iterator[Action]:
+    """What is done about each decision, in their order."""
+    for decision in decisions:
+        if decision.verdict is not Verdict.BOTH:
+            yield Take(decision.taken)
+        else:
+            yield _settle(decision, remembered(decision) or policy.choice(decision.name))
+
+
+def _settle(decision: Decision[Held], choice: Choice | None) -> Action:
+    """What becomes of a group that both sides changed."""
+    if choice is not None and (place := side(choice.strategy.name, len(decision.versions))) is not None:
+        return Take(place, choice)
+    obstacle = _obstacle(decision)
+    if obstacle:
+        return Stop(obstacle)
+    counter = _larger(decision)
+    if counter is not None:
+        return Take(counter)
+    return Stop("both sides changed it") if choice is None else _fitting(decision, choice)
+
+
+def plan_leaves(decisions: Sequence[Decision[Fingerprint]], policy: Policy) -> Iterator[Action]:
+    """The same for values besides tensors: a side can be taken whole, or there is a conflict."""
+    for decision in decisions:
+        choice = policy.choice(decision.name)
+        place = side(choice.strategy.name, len(decision.versions)) if choice else None
+        if decision.verdict is not Verdict.BOTH:
+            yield Take(decision.taken)
+        else:
+            yield Stop("both sides changed it") if place is None else Take(place, choice)
+
+
+def side(strategy: str, versions: int) -> int | None:
+    """The place that a strategy takes whole, if it is one of those that do."""
+    places = {"ours": OURS, "base": BASE, **({"theirs": 1} if versions == 2 else {})}
+    return places.get(strategy)
+
+
+def _obstacle(decision: Decision[Held]) -> str | None:
+    """Why the changed versions cannot be combined number by number, by any strategy."""
+    present = [held for at in decision.changed if (held := decision.versions[at]) is not None]
+    if len(present) < len(decision.changed):
+        gone = decision.versions[OURS] is None
+        return "ours deleted it, theirs changed it" if gone else "theirs deleted it, ours changed it"
+    first = present[0]
+    for held in present:
+        if held.group.shape != first.group.shape:
+            return f"ours has shape {list(first.group.shape)}, theirs {list(held.group.shape)}"
+        if held.group.dtype != first.group.dtype:
+            return f"ours is {first.group.dtype}, theirs {held.group.dtype}"
+        if not held.fits(first):
+            return "it shares its bytes with other groups on the two sides"
+    return None
+
+
+def _larger(decision: Decision[Held]) -> int | None:
+    """The place of the larger count, for the counters of batch normalisation."""
+    if decision.name.rpartition(".")[2] != COUNTER:
+        return None
+    counts = []
+    for at in decision.changed:
+        held = decision.versions[at]
+        if held is None or held.group.dtype != "int64" or not isinstance(held.entry.where, Inline):
+            return None
+        counts.append((int.from_bytes(held.entry.where.data, "little", signed=True), -at))
+    return -max(counts)[1]
+
+
+def _fitting(decision: Decision[Held], choice: Choice) -> Action:
+    """The strategy at work, or why it cannot work here."""
+    first = decision.versions[decision.changed[0]]
+    if first is None:
+        raise AssertionError(f"{decision.name!r} has no value to combine")
+    group, strategy = first.group, choice.strategy
+    if any(other.dtype != group.dtype for other in first.entry.groups):
+        return Stop("groups of other dtypes share its bytes")
+    if not elements(group.dtype).floating:
+        return Stop(f"{strategy.name} has no meaning for {group.dtype}")
+    with_base = first.fits(decision.base)
+    if strategy.needs_base and not with_base:
+        return Stop(f"{strategy.name} needs the common ancestor's value, and it has none of this shape")
+    fewest, most = strategy.models
+    if len(decision.changed) < fewest or (most is not None and len(decision.changed) > most):
+        return Stop(f"{strategy.name} does not combine {len(decision.changed)} models")
+    return Combine(choice, decision.changed, with_base)
