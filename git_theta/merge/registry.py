@@ -28,6 +28,15 @@ BUILT_IN: dict[str, str] = {
     "dare": "arithmetic",
     "della": "arithmetic",
     "breadcrumbs": "arithmetic",
+    "slerp": "spherical",
+    "nuslerp": "spherical",
+    "multislerp": "spherical",
+    "karcher": "spherical",
+    "model-stock": "selective",
+    "nearswap": "selective",
+    "sce": "selective",
+    "arcee-fusion": "selective",
+    "fisher": "fisher",
 }
 """Name to module of :mod:`git_theta.merge.strategies`, whose ``STRATEGIES`` has it."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from git_theta.merge.strategies.chance import Chance
 from git_theta.merge.strategies.rows import in_rows, recut, row_of_unit
 from git_theta.merge.strategies.select import at_least, at_most, largest
-from git_theta.merge.strategies.walk import add, change, changes, total, weighted_sum, weights
+from git_theta.merge.strategies.walk import add, agreeing, change, changes, total, weighted_sum, weights
 from git_theta.merge.strategy import Parameter, Strategy
 from git_theta.merge.task import BLOCK, Block, Operand, Task
 
@@ -47,12 +47,12 @@ def breadcrumbs(
 ) -> Iterator[Block]:
     """θ_base + λ Σ w m δ, where m drops the largest and the smallest magnitudes of each δ.
 
-    The ⌊gamma · n⌋ largest go, the ⌈density · n⌉ after them stay.
+    The ⌊gamma · n⌋ largest go, or as many as there are besides the ⌈density · n⌉ after them, which stay.
     Davari and Belilovsky, Model Breadcrumbs, 2024 (arXiv 2312.06795).
     """
-    outliers = at_most(gamma, task.count)
-    kept = min(outliers + at_least(density, task.count), task.count)
-    sieves = [_band(task, model, outliers, kept) for model in task.models]
+    kept = at_least(density, task.count)
+    outliers = min(at_most(gamma, task.count), task.count - kept)
+    sieves = [_band(task, model, outliers, outliers + kept) for model in task.models]
     return _fuse(task, sieves, weight, lambda_, normalize, ties)
 
 
@@ -92,13 +92,14 @@ def della(
     """θ_base + λ · the mean of those changes m δ / p that agree with the sign of their sum.
 
     Each m is 1 with probability p, else 0. Within a row of n changes p grows with the rank r = 0 ... n - 1 of the
-    magnitude: p = density - epsilon + 2 epsilon r / (n - 1), limited to [0, 1]; alone in its row a change has
-    p = density. A row is what leads to one output.
+    magnitude: p = density - epsilon + 2 epsilon r / (n - 1), epsilon being so small that p is in [0, 1]; alone in its
+    row a change has p = density. A row is what leads to one output.
     Deep et al., DELLA-Merging, 2024 (arXiv 2406.11617).
     """
     length = row_of_unit(task)
     steps = np.arange(length) / (length - 1) if length > 1 else np.full(1, 0.5)
-    odds = np.clip(density - epsilon + 2 * epsilon * steps, 0.0, 1.0)
+    epsilon = min(epsilon, density, 1.0 - density)
+    odds = density - epsilon + 2.0 * epsilon * steps
 
     def sieve(chance: Chance) -> Sieve:
         return lambda block: _draw(block, chance, odds[_ranks(block.reshape(-1, length)).ravel()], rescale)
@@ -116,24 +117,9 @@ def _fuse(
     divisor = total(task, given) if normalize and not ties else 1.0
     for base, deltas in changes(task):
         thinned = [sieve(delta) for sieve, delta in zip(sieves, deltas, strict=True)]
-        step = _agreeing(thinned, given, normalize) if ties else weighted_sum(thinned, given)
+        step = agreeing(thinned, given, given, normalize) if ties else weighted_sum(thinned, given)
         step *= scale / divisor
         yield add(base, step)
-
-
-def _agreeing(deltas: Sequence[Block], given: Sequence[float], normalize: bool) -> Block:
-    """Σ w δ over the versions whose w δ has the sign of the sum of all, divided by their Σ |w| if ``normalize``."""
-    steps = [delta * weight for delta, weight in zip(deltas, given, strict=True)]
-    elected = np.sign(sum(steps[1:], steps[0]))
-    merged: Block = elected * 0.0  # NaN where there is no telling
-    share = np.zeros_like(merged)
-    for step, weight in zip(steps, given, strict=True):
-        agrees = np.sign(step) * elected > 0.0
-        merged += np.where(agrees, step, 0.0)
-        share += agrees * abs(weight)
-    if normalize:
-        np.divide(merged, share, out=merged, where=share > 0.0)
-    return merged
 
 
 def _everything(block: Block) -> Block:

@@ -51,6 +51,11 @@ class Cut:
     edge: int
     equal: int
 
+    @property
+    def magnitude(self) -> float:
+        """The smallest of the k."""
+        return float(np.uint64(self.edge).view(np.float64))
+
     def masks(self) -> Masks:
         """A fresh pass."""
         return Masks(self)

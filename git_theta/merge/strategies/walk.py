@@ -28,16 +28,16 @@ def base_of(task: Task) -> Operand:
 def changes(task: Task) -> Iterator[tuple[Block, tuple[Block, ...]]]:
     """The base and what each version added to it, δ = θ − θ_base."""
     for base, *models in side_by_side((base_of(task), *task.models)):
-        yield base, tuple(_less(model, base) for model in models)
+        yield base, tuple(less(model, base) for model in models)
 
 
 def change(task: Task, model: Operand) -> Iterator[Block]:
     """What one version added to the base."""
     for base, block in side_by_side((base_of(task), model)):
-        yield _less(block, base)
+        yield less(block, base)
 
 
-def _less(block: Block, base: Block) -> Block:
+def less(block: Block, base: Block) -> Block:
     """``block`` − ``base``, in place; equal infinities differ by 0."""
     same = block == base
     block -= base
@@ -51,6 +51,37 @@ def add(base: Block, step: Block) -> Block:
     step += base
     np.copyto(step, base, where=still)
     return step
+
+
+def agreeing(deltas: Sequence[Block], votes: Sequence[float], given: Sequence[float], normalize: bool) -> Block:
+    """Σ w δ over the versions that agree with the sign of Σ v δ, divided by their Σ |w| if ``normalize``.
+
+    Where the votes cancel nobody agrees, and the result is 0. ``votes`` are v, ``given`` are w.
+    """
+    ballots = [delta * vote for delta, vote in zip(deltas, votes, strict=True)]
+    elected = np.sign(sum(ballots[1:], ballots[0]))
+    merged: Block = elected * 0.0  # NaN where there is no telling
+    share = np.zeros_like(merged)
+    for delta, ballot, weight in zip(deltas, ballots, given, strict=True):
+        agrees = np.sign(ballot) * elected > 0.0
+        merged += np.where(agrees, delta * weight, 0.0)
+        share += agrees * abs(weight)
+    if normalize:
+        np.divide(merged, share, out=merged, where=share > 0.0)
+    return merged
+
+
+def fold(values: Block) -> Block:
+    """The sum along the last axis, which it uses up: the upper half added to the lower one until one is left.
+
+    The order is the same everywhere, whatever vectors a processor or a release of NumPy adds at once.
+    """
+    count = values.shape[-1]
+    while count > 1:
+        half = (count + 1) // 2
+        values[..., : count - half] += values[..., half:count]
+        count = half
+    return values[..., 0]
 
 
 def weights(task: Task, weight: tuple[float, ...] | None) -> tuple[float, ...]:

@@ -1,0 +1,182 @@
+"""Methods that decide number by number, or row by row, whether a change is taken.
+
+What always holds: one pass or more over blocks finds what the group as a whole says, then one pass writes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from git_theta.merge.strategies.exponential import exponential
+from git_theta.merge.strategies.rows import in_rows, recut, row_of_last_axis, row_of_unit
+from git_theta.merge.strategies.select import at_least, largest
+from git_theta.merge.strategies.simple import agreement
+from git_theta.merge.strategies.walk import add, agreeing, changes, fold, less, side_by_side, weighted_sum
+from git_theta.merge.strategy import Parameter, Strategy
+from git_theta.merge.task import BLOCK, Block, Task
+
+
+def nearswap(task: Task, t: float) -> Iterator[Block]:
+    """θ_ours moved towards θ_theirs by ``t`` at most: θ_ours + (θ_theirs - θ_ours) · min(1, t / |θ_theirs - θ_ours|).
+
+    A method by alchemonaut (2024), as in mergekit.
+    """
+    for ours, theirs in side_by_side(task.models):
+        near = agreement((ours, theirs))
+        away = theirs - ours
+        near |= np.abs(away) <= t
+        moved: Block = ours + t * np.sign(away)
+        np.copyto(moved, theirs, where=near)
+        yield moved
+
+
+def sce(task: Task, density: float) -> Iterator[Block]:
+    """θ_base + Σ w δ / Σ w over the versions that agree with the sign of Σ δ.
+
+    Select: the ⌈density · n⌉ numbers whose δ has the largest variance between the versions stay. Calculate: w is a
+    version's Σ δ² over these, in proportion to all versions'. Erase: a δ with the other sign than the sum's goes.
+    Wan et al., FuseChat, 2024 (arXiv 2408.07990).
+    """
+    count = len(task.models)
+    (cut,) = largest(lambda: map(_variance, _changes(task)), [at_least(density, task.count)])
+    squares = [0.0] * count
+    masks = cut.masks()
+    for deltas in _changes(task):
+        selected = masks.of(_variance(deltas))
+        squares = [
+            square + float(fold(np.where(selected, delta * delta, 0.0)))
+            for square, delta in zip(squares, deltas, strict=True)
+        ]
+    amount = sum(squares)
+    given = [square / amount if amount else 1.0 / count for square in squares]
+    masks = cut.masks()
+    for base, deltas in changes(task):
+        selected = masks.of(_variance(deltas))
+        yield add(base, agreeing([np.where(selected, d, 0.0) for d in deltas], [1.0] * count, given, normalize=True))
+
+
+def _changes(task: Task) -> Iterator[tuple[Block, ...]]:
+    return (deltas for _, deltas in changes(task))
+
+
+def _variance(deltas: Sequence[Block]) -> Block:
+    """Of the versions' changes of each number, as a whole population."""
+    mean = weighted_sum(deltas, [1.0] * len(deltas)) / len(deltas)
+    return weighted_sum([(delta - mean) ** 2 for delta in deltas], [1.0] * len(deltas)) / len(deltas)
+
+
+def model_stock(task: Task, rows: bool) -> Iterator[Block]:
+    """t · mean θ + (1 - t) · θ_base, with t = N cos ω / (1 + (N - 1) cos ω) for N versions.
+
+    cos ω is the mean of the cosines between two versions' δ, and at least 0: for changes that point away from each
+    other the nearest point is the base. With ``rows`` each row has its own. Jang et al., Model Stock, 2024
+    (arXiv 2403.19522); the paper has two versions and the same angle between any two.
+    """
+    if rows:
+        length = row_of_unit(task)
+        return recut(_stock_of_rows(in_rows(task, length), length), BLOCK)
+    return _stock(task)
+
+
+def _stock(task: Task) -> Iterator[Block]:
+    count = len(task.models)
+    sums = [0.0] * (count * (count + 1) // 2)
+    for deltas in _changes(task):
+        sums = [have + float(fold(a * b)) for have, (a, b) in zip(sums, _pairs(deltas), strict=True)]
+    share = _ratio(sums, count) / count
+    for base, deltas in changes(task):
+        yield add(base, weighted_sum(deltas, [share] * count))
+
+
+def _stock_of_rows(task: Task, length: int) -> Iterator[Block]:
+    count = len(task.models)
+    for base, deltas in changes(task):
+        products = (fold((a * b).reshape(-1, length)).tolist() for a, b in _pairs(deltas))
+        shares = np.array([_ratio(row, count) / count for row in zip(*products, strict=True)])
+        yield add(base, weighted_sum(deltas, [1.0] * count) * np.repeat(shares, length))
+
+
+def _pairs(deltas: Sequence[Block]) -> Iterator[tuple[Block, Block]]:
+    """Each version with itself and with those after it."""
+    return ((first, second) for at, first in enumerate(deltas) for second in deltas[at:])
+
+
+def _ratio(products: Sequence[float], count: int) -> float:
+    """t from the products of the pairs; 0 for changes that are nowhere or not finite."""
+    following = iter(products)
+    table = {(i, j): next(following) for i in range(count) for j in range(i, count)}
+    cosines = []
+    for i in range(count):
+        for j in range(i + 1, count):
+            lengths = math.sqrt(table[i, i]) * math.sqrt(table[j, j])
+            cosines.append(table[i, j] / lengths if 0.0 < lengths < math.inf else 0.0)
+    cosine = min(max(0.0, sum(cosines) / len(cosines)), 1.0)
+    return count * cosine / (1.0 + (count - 1) * cosine)
+
+
+def arcee_fusion(task: Task) -> Iterator[Block]:
+    """θ_theirs where its difference from θ_ours is important, θ_ours elsewhere.
+
+    Importance is |θ_theirs - θ_ours| · KL(softmax θ_theirs ‖ softmax θ_ours), the divergence taken along the last
+    axis. It must reach median + 1.5 (third - first quartile) of all; a quantile q of n is the ⌊q (n - 1)⌋-th smallest.
+    A method of Arcee AI, as in mergekit (2025).
+    """
+    length = row_of_last_axis(task)
+    by_rows = in_rows(task, length)
+    ranks = [math.floor(quantile * max(task.count - 1, 0)) for quantile in (0.25, 0.5, 0.75)]
+    cuts = largest(lambda: (scores for scores, _, _ in _scored(by_rows, length)), [task.count - rank for rank in ranks])
+    first, median, third = (cut.magnitude for cut in cuts)
+    threshold = median + 1.5 * (third - first)
+    return recut(
+        (np.where(scores >= threshold, theirs, ours) for scores, ours, theirs in _scored(by_rows, length)), BLOCK
+    )
+
+
+def _scored(task: Task, length: int) -> Iterator[tuple[Block, Block, Block]]:
+    """The importance of each number, ours and theirs."""
+    for ours, theirs in side_by_side(task.models):
+        difference = less(theirs.copy(), ours)
+        divergence = _divergence(*(block.reshape(-1, length) for block in (theirs, ours, difference)))
+        yield np.abs(difference) * np.repeat(divergence, length), ours, theirs
+
+
+def _divergence(theirs: Block, ours: Block, difference: Block) -> Block:
+    """KL(p ‖ q) of the softmax of each row: Σ p (theirs - ours) - log Σ exp theirs + log Σ exp ours, at least 0."""
+    tops = [rows.max(axis=1, keepdims=True) for rows in (theirs, ours)]
+    powers, others = (exponential(rows - top) for rows, top in zip((theirs, ours), tops, strict=True))
+    weighted = fold(powers * difference)
+    sums = [fold(powers).tolist(), fold(others).tolist()]
+    logarithms = [np.array([math.log(each) for each in column]) for column in sums]
+    divergence: Block = (
+        weighted / np.array(sums[0]) - (tops[0].ravel() - tops[1].ravel()) - logarithms[0] + logarithms[1]
+    )
+    return np.maximum(divergence, 0.0)
+
+
+STRATEGIES = (
+    Strategy(
+        "model-stock",
+        model_stock,
+        "the point between base and mean that is nearest to where fine-tunes lie",
+        (Parameter("rows", False, "an angle for each row", "switch"),),
+        needs_base=True,
+    ),
+    Strategy(
+        "nearswap",
+        nearswap,
+        "ours moved a little towards theirs, all the way where they are near",
+        (Parameter("t", 0.0001, "the distance at most", within="[0, inf)"),),
+        models=(2, 2),
+    ),
+    Strategy(
+        "sce",
+        sce,
+        "changes in which the versions differ, weighted by their size, where they agree on a sign",
+        (Parameter("density", 1.0, "the part of the numbers that is selected", within="(0, 1]"),),
+        needs_base=True,
+    ),
+    Strategy("arcee-fusion", arcee_fusion, "theirs where it differs in what matters", models=(2, 2), whole=True),
+)
