@@ -20,7 +20,7 @@ from functools import cache
 from git_theta.formats.frame import Frame
 from git_theta.formats.pickle_reader import Value
 from git_theta.formats.pickle_writer import are_same
-from git_theta.formats.pieces import Built, CannotBuild, Leaves, Part, Piece, Side, skeleton_parts
+from git_theta.formats.pieces import Built, CannotBuild, Leaves, Part, Piece, Side, sides_of, skeleton_parts
 from git_theta.formats.registry import OPAQUE, load, scan
 from git_theta.formats.source import MalformedCheckpoint, Source
 from git_theta.model import Span
@@ -37,8 +37,7 @@ def build(format: str, sides: Sequence[Side], pieces: Sequence[Piece], leaves: L
 
     Raises :class:`CannotBuild`, and :class:`MalformedCheckpoint` when a side is not a file of that format.
     """
-    used = {piece.side for piece in pieces} | {*leaves.values()}
-    if any(sides[at].layout.format != format for at in used):
+    if any(sides[at].layout.format != format for at in sides_of(pieces, leaves)):
         raise CannotBuild(f"a {format} file cannot hold what is taken from a file of another format")
     read = cache(lambda at: _leaves(format, sides[at].frame))
     kept = _kept(format, sides, pieces, leaves, read)
@@ -122,7 +121,10 @@ def _written(format: str, sides: Sequence[Side], pieces: Sequence[Piece], leaves
     write = getattr(load(format), "write", None) if format != OPAQUE else None
     if write is None:
         raise CannotBuild(f"a {format} file can be merged only while its structure stays that of one side")
-    return list(write(sides, pieces, leaves))
+    try:
+        return list(write(sides, pieces, leaves))
+    except MalformedCheckpoint as error:
+        raise CannotBuild(f"a {format} file of another structure cannot be written: {error}") from error
 
 
 def _checked(format: str, parts: Sequence[Part], pieces: Sequence[Piece]) -> tuple[Built, Frame]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from git_theta.formats.pieces import CannotBuild, Leaves, Part, Piece, Side
+from git_theta.formats.pieces import CannotBuild, Leaves, Part, Piece, Side, sides_of
 from git_theta.formats.source import GROUP_LIMIT, BytesSource, MalformedCheckpoint, Source
 from git_theta.model import DTYPES, Group, Layout, Span, nbytes
 
@@ -163,7 +163,7 @@ def write(sides: Sequence[Side], pieces: Sequence[Piece], leaves: Leaves) -> Ite
     """Key-values and descriptions as their sides have them, then the tensors, each at a multiple of the alignment."""
     heads = cache(lambda at: _read_head(sides[at].frame))
     order = heads(0).order
-    if any(heads(at).order != order for at in {*leaves.values()} | {piece.side for piece in pieces}):
+    if any(heads(at).order != order for at in sides_of(pieces, leaves)):
         raise CannotBuild("the two sides are GGUF files of different byte order")
     counts = struct.pack(order + "2Q", len(pieces), len(leaves))
     start = sides[0].frame.read(0, 8) + counts + b"".join(heads(at).pairs[path] for path, at in leaves.items())

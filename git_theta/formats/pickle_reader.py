@@ -23,14 +23,17 @@ from git_theta.formats.source import MalformedCheckpoint
 OPCODE_LIMIT = 1 << 22
 """Opcodes in one pickle: 32 describe a tensor, so 130,000 tensors."""
 
-MEMORY_FREE, MEMORY_PER_BYTE = 32 << 20, 24
-"""Bytes that the values of any pickle may take, and those it may take for each of its own. A tensor takes 8 for each
-of its 200 bytes; one byte that makes an empty dict takes 160, and 5 MB of these stop at 150 MB."""
+MEMORY_FREE, MEMORY_PER_BYTE = 32 << 20, 32
+"""Bytes that the values of any pickle may take, and those they may take in addition for each byte of it. By the
+weights at the end, a state dict takes 24 for each byte, half of them for the memo; empty dicts would take 160."""
 
 NUMBER_LIMIT = 1024
 """Bytes of one integer. Python refuses to print more than 4,300 digits, and decimal parsing is quadratic."""
 
 HIGHEST_PROTOCOL = 5
+
+_PAIR = 64
+_TOO_MUCH = "a pickle whose values would take far more memory than its bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,38 +82,47 @@ Value: TypeAlias = (
 """What a pickle holds. Sets and frozensets come as lists and tuples, bytearrays as bytes."""
 
 
-def read_pickle(data: bytes, start: int = 0) -> tuple[Value, int]:
-    """The value of the pickle that begins at ``start``, and the position after its STOP."""
+def read_pickle(data: bytes, start: int = 0, exact: bool = False) -> tuple[Value, int]:
+    """The value of the pickle that begins at ``start``, and the position after its STOP.
+
+    Some values say less than the pickle (a set is a list). Whoever writes a pickle from them asks for ``exact``
+    reading, which refuses these.
+    """
     machine = _Machine(data, start)
     try:
         _run(machine)
-        return machine.stack.pop(), machine.position
+        value = machine.stack.pop()
     except (IndexError, KeyError, ValueError, OverflowError, struct.error) as error:
         # The stack, the memo, the table and the bytes themselves know their bounds: leaving any of them ends here.
         what = f"{type(error).__name__}: {error}"
         raise MalformedCheckpoint(f"not a readable pickle near byte {machine.position:,} ({what})") from error
+    if exact and machine.loss:
+        raise MalformedCheckpoint(f"the pickle holds {machine.loss}, which is not read exactly")
+    return value, machine.position
 
 
 def _run(machine: _Machine) -> None:
     """Follow the opcodes up to and including STOP."""
     data, handlers, weights = machine.data, _HANDLERS, _WEIGHTS
-    room = MEMORY_FREE + MEMORY_PER_BYTE * (len(data) - machine.position)
     for _ in range(OPCODE_LIMIT):
         opcode = data[machine.position]
         machine.position += 1
         if opcode == _STOP:
             return
-        room -= weights[opcode]
-        if room < 0:
-            raise MalformedCheckpoint("a pickle whose values would take far more memory than its bytes")
+        machine.room -= weights[opcode]
+        if machine.room < 0:
+            raise MalformedCheckpoint(_TOO_MUCH)
         handlers[opcode](machine)
     raise MalformedCheckpoint(f"a pickle of more than {OPCODE_LIMIT:,} opcodes")
 
 
 class _Machine:
-    """The pickle machine: where it reads, the stack since the last mark, the stacks below, the memo."""
+    """The pickle machine: where it reads, the stack since the last mark, the stacks below, the memo.
 
-    __slots__ = ("below", "data", "memo", "position", "stack")
+    ``loss`` is something the pickle holds and the values do not say.
+    """
+
+    __slots__ = ("below", "data", "loss", "memo", "position", "room", "stack")
 
     def __init__(self, data: bytes, position: int) -> None:
         self.data = data
@@ -118,6 +130,8 @@ class _Machine:
         self.stack: list[Value] = []
         self.below: list[list[Value]] = []
         self.memo: dict[int, Value] = {}
+        self.room = MEMORY_FREE + MEMORY_PER_BYTE * (len(data) - position)
+        self.loss = ""
 
     def take(self, length: int) -> bytes:
         """The next ``length`` bytes; refuses to pass the end, so that a false length allocates nothing."""
@@ -140,8 +154,26 @@ class _Machine:
         self.stack = self.below.pop()
         return items
 
+    def pop_pairs(self) -> list[tuple[Value, Value]]:
+        """The same, taken two by two."""
+        items = self.pop_mark()
+        self.room -= _PAIR * (len(items) // 2)
+        if self.room < 0:
+            raise MalformedCheckpoint(_TOO_MUCH)
+        return list(zip(items[::2], items[1::2], strict=True))
+
 
 _Handler = Callable[[_Machine], None]
+
+
+def _losing(what: str, handler: _Handler) -> _Handler:
+    """A handler whose values do not say all that the pickle does."""
+
+    def handle(m: _Machine) -> None:
+        m.loss = what
+        handler(m)
+
+    return handle
 
 
 def _constant(value: Value) -> _Handler:
@@ -351,8 +383,8 @@ def _list(m: _Machine) -> None:
 
 
 def _dict(m: _Machine) -> None:
-    items = m.pop_mark()
-    m.stack.append(Mapping(_paired(items)))
+    pairs = m.pop_pairs()
+    m.stack.append(Mapping(pairs))
 
 
 def _tuple(m: _Machine) -> None:
@@ -404,12 +436,8 @@ def _setitem(m: _Machine) -> None:
 
 
 def _setitems(m: _Machine) -> None:
-    items = m.pop_mark()
-    _update(m.stack[-1], _paired(items))
-
-
-def _paired(items: list[Value]) -> list[tuple[Value, Value]]:
-    return list(zip(items[::2], items[1::2], strict=True))
+    pairs = m.pop_pairs()
+    _update(m.stack[-1], pairs)
 
 
 def _update(target: Value, pairs: list[tuple[Value, Value]]) -> None:
@@ -478,6 +506,8 @@ def _build(m: _Machine) -> None:
     target = m.stack[-1]
     if type(target) is not Call:
         raise ValueError(f"state is set on a {type(target).__name__}")
+    if target.state is not None:
+        m.loss = "an object whose state is set twice"
     target.state = state
 
 
@@ -490,6 +520,7 @@ def _nothing(m: _Machine) -> None:
 
 
 _UINT8 = struct.Struct("<Q")
+_OLD = "an object of a class of Python 2"
 _STOP = ord(".")
 
 # NEXT_BUFFER is missing on purpose: its bytes are not in the file, so such a pickle is not a whole checkpoint.
@@ -503,16 +534,19 @@ _HANDLERS: dict[int, _Handler] = {
         "I": _line(_decimal_or_bool), "L": _line(_decimal_long), "F": _line(_real),
         "X": _sized("<I", _text), "\x8c": _sized("<B", _text), "\x8d": _sized("<Q", _text), "V": _line(_escaped_text),
         "B": _sized("<I", _bytes), "C": _sized("<B", _bytes), "\x8e": _sized("<Q", _bytes),
-        "\x96": _sized("<Q", _bytes), "\x98": _nothing,
-        "T": _sized("<i", _text_or_bytes), "U": _sized("<B", _text_or_bytes), "S": _line(_quoted_text),
-        "]": _empty_list, "}": _empty_dict, "\x8f": _empty_list, "l": _list, "d": _dict, "t": _tuple, "\x91": _tuple,
+        "\x96": _losing("a bytearray", _sized("<Q", _bytes)), "\x98": _nothing,
+        "T": _sized("<i", _text_or_bytes), "U": _sized("<B", _text_or_bytes),
+        "S": _losing("quoted text", _line(_quoted_text)),
+        "]": _empty_list, "}": _empty_dict, "l": _list, "d": _dict, "t": _tuple,
+        "\x8f": _losing("a set", _empty_list), "\x91": _losing("a set", _tuple),
         "\x85": _tuple1, "\x86": _tuple2, "\x87": _tuple3,
         "a": _append, "e": _appends, "\x90": _appends, "s": _setitem, "u": _setitems,
         "p": _put_line, "q": _put("<B"), "r": _put("<I"), "\x94": _memoize,
         "g": _get_line, "h": _get("<B"), "j": _get("<I"),
         "c": _global, "\x93": _stack_global,
         "\x82": _extension("<B"), "\x83": _extension("<H"), "\x84": _extension("<i"),
-        "R": _reduce, "\x81": _newobj, "\x92": _newobj_ex, "i": _inst, "o": _obj, "b": _build,
+        "R": _reduce, "\x81": _newobj, "\x92": _newobj_ex, "b": _build,
+        "i": _losing(_OLD, _inst), "o": _losing(_OLD, _obj),
         "P": _line(_persistent_line), "Q": _persistent,
     }.items()
 }  # fmt: skip
@@ -521,13 +555,14 @@ _WEIGHTS = [8] * 256  # a place on the stack
 for _codes, _weight in {
     "}d": 160,
     "]l\x8f": 88,
-    "\x85\x86\x87t\x91asu": 80,
-    "R\x81\x92io": 112,
-    "PQ": 72,
+    "(PQ": 72,
+    "\x85\x86\x87t\x91s": 80,
+    "R\x81\x92o": 112,
+    "i": 240,
     "c\x93\x82\x83\x84": 72,
     "pqr\x94": 112,
     "MJGILFSTUVXBC\x8a\x8b\x8c\x8d\x8e\x96": 64,
 }.items():
     for _code in _codes:
         _WEIGHTS[ord(_code)] = _weight
-"""Bytes of memory that an opcode costs, beside the bytes it carries itself."""
+"""Bytes of memory that an opcode costs, beside the bytes it carries itself; pairs are counted as they are made."""

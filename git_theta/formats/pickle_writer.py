@@ -10,8 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from git_theta.errors import ThetaError
 from git_theta.formats.pickle_reader import Call, Global, Mapping, PersistentId, Value
+from git_theta.formats.pieces import CannotBuild
 
 DEPTH_LIMIT = 10_000
 """Values inside each other: more than any loader follows, fewer than a value that contains itself."""
@@ -24,7 +24,7 @@ _TUPLES = {1: b"\x85", 2: b"\x86", 3: b"\x87"}
 _ENCODE = Global("_codecs", "encode")  # how protocol 2 says bytes
 
 
-class Unpicklable(ThetaError):
+class Unpicklable(CannotBuild):
     """No pickle of protocol 2 says this value."""
 
 

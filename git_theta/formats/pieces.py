@@ -5,7 +5,7 @@ These are the values that :mod:`git_theta.formats.building` and the plug-ins' ``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from git_theta.errors import ThetaError
@@ -19,10 +19,14 @@ class CannotBuild(ThetaError):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One version of the checkpoint. Of ``frame`` only what no span of ``layout`` covers is looked at."""
+    """One version of the checkpoint. Of ``frame`` only what no span of ``layout`` covers is looked at.
+
+    ``is_base`` marks the common ancestor: what only it has was deleted.
+    """
 
     frame: Source
     layout: Layout
+    is_base: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,11 @@ Part = bytes | Piece
 
 Leaves = Mapping[str, int]
 """The paths of the values besides tensors that the result has, each with the side whose value it is."""
+
+
+def sides_of(pieces: Iterable[Piece], leaves: Leaves) -> set[int]:
+    """The sides that something of the result is taken from."""
+    return {piece.side for piece in pieces} | {*leaves.values()}
 
 
 def skeleton_parts(side: Side) -> Iterator[bytes]:

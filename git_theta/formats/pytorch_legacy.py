@@ -8,9 +8,11 @@ reader. Format: ``_legacy_save`` in ``torch/serialization.py``.
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 from git_theta.formats.pickle_reader import Value, read_pickle
+from git_theta.formats.pieces import Leaves, Part, Piece, Side, sides_of
 from git_theta.formats.pytorch_tensors import (
     Record,
     Tensor,
@@ -28,6 +30,7 @@ FORMAT = "pytorch-legacy"
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _MAGIC_PICKLE = 64
+_COUNT = 8  # bytes that say how many elements a storage has
 _FIRST_WINDOW = 1 << 20
 
 
@@ -43,43 +46,75 @@ def sniff(source: Source) -> bool:
 @collector_paused()
 def scan(source: Source) -> Layout:
     """A span for every storage; raises :class:`MalformedCheckpoint` when pickles and storages do not fit together."""
-    root, keys, position = _read_head(source)
-    tensors = name_tensors(root)
-    return Layout(FORMAT, source.size, lay_out(tensors, _find_records(source, tensors, keys, position)))
+    head = _read_head(source)
+    tensors = name_tensors(head.root)
+    return Layout(FORMAT, source.size, lay_out(tensors, _find_records(source, tensors, head.keys, head.end)))
 
 
 @collector_paused()
 def leaves(source: Source) -> dict[str, Value]:
     """What the checkpoint holds besides tensors, by path; raises :class:`MalformedCheckpoint`."""
-    return name_leaves(_read_head(source)[0])
+    return name_leaves(_read_head(source).root)
 
 
-def _read_head(source: Source) -> tuple[Value, list[str], int]:
-    """The checkpoint itself, the keys of the storages, and where the storages begin.
+@collector_paused()
+def write(sides: Sequence[Side], pieces: Sequence[Piece], leaves: Leaves) -> list[Part]:
+    """What ours says of its machine, the merged tree, the storages; see :mod:`git_theta.formats.building`."""
+    from git_theta.formats.pickle_writer import write_pickle
+    from git_theta.formats.pytorch_trees import merge_trees, read_tree
+
+    used = sides_of(pieces, leaves)
+    trees = []
+    for at, side in enumerate(sides):
+        if side.layout.format == FORMAT:
+            head = _read_head(side.frame, exact=at in used)
+            records = _find_records(side.frame, name_tensors(head.root), head.keys, head.end)
+            trees.append(read_tree(at, sides, head.root, records, at in used))
+    root = write_pickle(merge_trees(trees, pieces, leaves))
+    start = sides[0].frame.read(0, _read_head(sides[0].frame).start)
+    parts: list[Part] = [start + root + write_pickle([str(place) for place in range(len(pieces))])]
+    for piece in pieces:
+        side = sides[piece.side]
+        parts += [side.frame.read(side.layout.spans[piece.span].start - _COUNT, _COUNT), piece]
+    return parts
+
+
+class _Head(NamedTuple):
+    """The checkpoint itself, whose pickle begins at ``start``, and the keys of the storages, which begin at ``end``."""
+
+    root: Value
+    keys: list[str]
+    start: int
+    end: int
+
+
+def _read_head(source: Source, exact: bool = False) -> _Head:
+    """What the pickles say; see :func:`read_pickle` for ``exact``.
 
     How long the pickles are is known only at their end, so ever more of the file is read until they end.
     """
     window = _FIRST_WINDOW
     while window < min(source.size, READ_LIMIT):
         try:
-            return _parse_head(source.read(0, window))
+            return _parse_head(source.read(0, window), exact)
         except MalformedCheckpoint:
             window *= 8
-    return _parse_head(source.read(0, min(source.size, READ_LIMIT)))
+    return _parse_head(source.read(0, min(source.size, READ_LIMIT)), exact)
 
 
-def _parse_head(data: bytes) -> tuple[Value, list[str], int]:
-    position = 0
+def _parse_head(data: bytes, exact: bool) -> _Head:
+    positions = [0]
     pickles: list[Value] = []
     for _ in range(5):
-        value, position = read_pickle(data, position)
+        value, position = read_pickle(data, positions[-1], exact)
         pickles.append(value)
+        positions.append(position)
     _, protocol, _, root, keys = pickles
     if type(protocol) is not int or protocol != _PROTOCOL:
         raise MalformedCheckpoint(f"the protocol of the file is not {_PROTOCOL}")
     if type(keys) is not list or {*map(type, keys)} - {str}:
         raise MalformedCheckpoint("the keys of the storages are not a list of text")
-    return root, cast("list[str]", keys), position
+    return _Head(root, cast("list[str]", keys), positions[3], positions[5])
 
 
 def _find_records(source: Source, tensors: list[Tensor], keys: list[str], position: int) -> dict[str, Record]:
@@ -89,10 +124,10 @@ def _find_records(source: Source, tensors: list[Tensor], keys: list[str], positi
     for key in keys:
         storage = storages.get(key)
         length = None if storage is None else storage_bytes(storage)
-        count = int.from_bytes(source.read(position, 8), "little")
+        count = int.from_bytes(source.read(position, _COUNT), "little")
         if storage is None or length is None or count != storage.elements:
             raise MalformedCheckpoint(f"storage {key!r} of {count:,} elements is not the one its tensors describe")
-        position += 8
+        position += _COUNT
         if position + length > source.size:
             raise MalformedCheckpoint(f"storage {key!r} ends at {position + length:,}, the file at {source.size:,}")
         records[key] = Record(f"storage {key}", position, length)

@@ -156,6 +156,32 @@ def name_leaves(root: Value, prefix: str = "") -> dict[str, Value]:
     return dict(_limited((name, (name, found)) for name, found in _walk(root, prefix) if not isinstance(found, Tensor)))
 
 
+def names_in(root: Value, prefix: str) -> Iterator[tuple[str, bool]]:
+    """The name that every tensor has as a group, and every leaf below ``root``, and whether it is a tensor."""
+    return ((found.name, True) if isinstance(found, Tensor) else (name, False) for name, found in _walk(root, prefix))
+
+
+def check_names(root: Value) -> None:
+    """Raise :class:`MalformedCheckpoint` when some of what is below ``root`` has no name, for the limits above."""
+    for _ in _walk(root, "", complete=True):
+        pass
+
+
+def is_unit(value: Value) -> bool:
+    """Whether a value cannot be taken apart and put together again by the names of its parts alone.
+
+    So are leaves and tensors, and calls whose arguments or state have names of their own.
+    """
+    if type(value) is not Call:
+        return type(value) not in (list, tuple, Mapping)
+    function, state = value.function, value.state
+    if type(function) is not Global or _is_whole(function) or _is_subclass(value) or _is_of_python_2(value):
+        return True
+    if value.kwargs is not None or (state is not None and type(state) is not Mapping):
+        return True
+    return _argument_names(function, value.args) is not None
+
+
 def lay_out(tensors: list[Tensor], records: dict[str, Record], big_endian: bool = False) -> tuple[Span, ...]:
     """A span for every record, in file order, with the groups of the tensors that live there.
 
@@ -212,12 +238,13 @@ def _limited(named: Iterator[tuple[str, _Found]]) -> Iterator[_Found]:
 _Children = Iterator[tuple[str, Value]]
 
 
-def _walk(root: Value, prefix: str) -> Iterator[tuple[str, Value | Tensor]]:
+def _walk(root: Value, prefix: str, complete: bool = False) -> Iterator[tuple[str, Value | Tensor]]:
     """Every tensor, and every value that is no container, with its path; depth first, in the order of the pickle.
 
-    A container inside itself is left out.
+    A container inside itself is left out, and what the limits forbid; raises :class:`MalformedCheckpoint` instead
+    when the walk has to be ``complete``.
     """
-    look = _Look()
+    look = _Look(complete)
     inside: set[int] = set()
     frames: list[tuple[str, int, _Children]] = [(prefix, 0, iter([("", root)]))]
     while frames:
@@ -229,15 +256,20 @@ def _walk(root: Value, prefix: str) -> Iterator[tuple[str, Value | Tensor]]:
             continue
         key, value = child
         if len(path) + len(key) >= NAME_LIMIT:
+            look.leave_out()
             continue
         name = f"{path}.{key}" if path and key else path or key
         tensor = _parse_tensor(name, value)
         below = look.into(value)
         if tensor is not None or below is None:
             yield name, value if tensor is None else tensor
-        if below is not None and id(value) not in inside and len(frames) < DEPTH_LIMIT:
+        if below is None:
+            continue
+        if id(value) not in inside and len(frames) < DEPTH_LIMIT:
             frames.append((name, id(value), below))
             inside.add(id(value))
+        else:
+            look.leave_out()
 
 
 class _Look:
@@ -247,11 +279,17 @@ class _Look:
     inside shared lists have exponentially many paths.
     """
 
-    __slots__ = ("revisits", "seen")
+    __slots__ = ("complete", "revisits", "seen")
 
-    def __init__(self) -> None:
+    def __init__(self, complete: bool) -> None:
+        self.complete = complete
         self.seen: set[int] = set()
         self.revisits = REVISIT_LIMIT
+
+    def leave_out(self) -> None:
+        """Something gets no name."""
+        if self.complete:
+            raise MalformedCheckpoint("it nests too deep, contains itself, or shares too much")
 
     def into(self, value: Value) -> _Children | None:
         """The parts of a container, lazily; None for what is no container."""
@@ -270,6 +308,7 @@ class _Look:
         for value in values:
             if again:
                 if not self.revisits:
+                    self.leave_out()
                     return
                 self.revisits -= 1
             yield value
@@ -278,13 +317,13 @@ class _Look:
         return ((str(position), value) for position, value in enumerate(self.over(values)))
 
     def keys(self, pairs: Sequence[tuple[Value, Value]]) -> _Children:
-        return ((_key(key, position), value) for position, (key, value) in enumerate(self.over(pairs)))
+        return ((key_name(key, position), value) for position, (key, value) in enumerate(self.over(pairs)))
 
     def pairs(self, values: list[Value]) -> _Children:
         """Keys and values that come as lists of two."""
         for position, value in enumerate(self.over(values)):
             if type(value) is list and len(value) == 2:
-                yield _key(value[0], position), value[1]
+                yield key_name(value[0], position), value[1]
 
     def parts(self, call: Call) -> _Children:
         """What an object holds: arguments, attributes, keys and items."""
@@ -292,8 +331,8 @@ class _Look:
         if _is_subclass(call):
             yield from self.arguments(args[0], args[2])
             yield from self.attributes(args[3])
-        elif function == _ORDERED_DICT and len(args) == 1 and type(args[0]) is list:
-            yield from self.pairs(args[0])  # as Python 2 pickled them
+        elif _is_of_python_2(call):
+            yield from self.pairs(cast("list[Value]", args[0]))
         else:
             yield from self.arguments(function, args)
         yield from self.into(call.kwargs) or ()
@@ -326,11 +365,16 @@ class _Look:
                 yield from ((part, item) for part, item in zip(name, value, strict=False) if part is not None)
 
 
-def _key(key: Value, position: int) -> str:
+def key_name(key: Value, position: int) -> str:
     """A key as part of a path; one that is neither text nor a number goes by its position."""
     if type(key) is str:
         return "" if key in _MODULE_DICTS else key
     return str(key if key is None or isinstance(key, int | float) else position)
+
+
+def _is_of_python_2(call: Call) -> bool:
+    """Whether this is an ordered dict as Python 2 pickled it: made from a list of pairs."""
+    return call.function == _ORDERED_DICT and len(call.args) == 1 and type(call.args[0]) is list
 
 
 def _is_whole(function: Value) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from git_theta.formats.pickle_reader import Value, read_pickle
-from git_theta.formats.pieces import Piece, Side
+from git_theta.formats.pieces import Leaves, Part, Piece, Side
 from git_theta.formats.pytorch_tensors import Record, collector_paused, lay_out, name_leaves, name_tensors, opaque_group
 from git_theta.formats.source import MalformedCheckpoint, Source
 from git_theta.formats.zip_directory import Member, is_zip, read_directory, read_names
@@ -56,7 +56,7 @@ def _has_records(source: Source) -> bool:
 @collector_paused()
 def scan(source: Source) -> Layout:
     """A span for every storage; raises :class:`MalformedCheckpoint` when the archive breaks the rules of zip."""
-    folder = _read_folder(source)
+    folder = read_folder(source)
     try:
         spans = _spans_by_pickle(source, folder)
     except MalformedCheckpoint:
@@ -67,7 +67,7 @@ def scan(source: Source) -> Layout:
 @collector_paused()
 def leaves(source: Source) -> dict[str, Value]:
     """What the checkpoint holds besides tensors, by path; raises :class:`MalformedCheckpoint`."""
-    return name_leaves(_read_root(source, _read_folder(source).get("data.pkl")))
+    return name_leaves(read_root(source, read_folder(source).get("data.pkl")))
 
 
 def restore(template: int, sides: Sequence[Side], pieces: Sequence[Piece]) -> Iterator[tuple[int, bytes]]:
@@ -77,7 +77,15 @@ def restore(template: int, sides: Sequence[Side], pieces: Sequence[Piece]) -> It
     return restore_checksums(template, sides, pieces)
 
 
-def _read_folder(source: Source) -> dict[str, Member]:
+@collector_paused()
+def write(sides: Sequence[Side], pieces: Sequence[Piece], leaves: Leaves) -> Iterator[Part]:
+    """The archive of the merged tree; its other records are those of ours. See :mod:`git_theta.formats.building`."""
+    from git_theta.formats.pytorch_zip_writing import write_zip
+
+    return write_zip(sides, pieces, leaves)
+
+
+def read_folder(source: Source) -> dict[str, Member]:
     """The members by their path in the folder they share, in file order."""
     members = read_directory(source)
     prefix = members[0].name.split("/", 1)[0] + "/" if members else ""
@@ -86,28 +94,28 @@ def _read_folder(source: Source) -> dict[str, Member]:
 
 def _spans_by_pickle(source: Source, folder: dict[str, Member]) -> tuple[Span, ...]:
     """The spans of all storages, with the names and shapes the pickles give them."""
-    big_endian = _is_big_endian(source, folder.get("byteorder"))
+    big_endian = is_big_endian(source, folder.get("byteorder"))
     spans: list[Span] = []
     for pickle, records, prefix in _PICKLES:
         if pickle == "data.pkl" or pickle in folder:
-            tensors = name_tensors(_read_root(source, folder.get(pickle)), prefix)
-            spans += lay_out(tensors, _records(folder, records), big_endian)
+            tensors = name_tensors(read_root(source, folder.get(pickle)), prefix)
+            spans += lay_out(tensors, records_in(folder, records), big_endian)
     return tuple(sorted(spans, key=lambda span: (span.start, span.length)))
 
 
-def _read_root(source: Source, member: Member | None) -> Value:
-    """The value of the pickle in a member."""
+def read_root(source: Source, member: Member | None, exact: bool = False) -> Value:
+    """The value of the pickle in a member; see :func:`read_pickle` for ``exact``."""
     if member is None or not member.stored:
         raise MalformedCheckpoint("the pickle of the archive is missing or compressed")
-    return read_pickle(source.read(member.start, member.size))[0]
+    return read_pickle(source.read(member.start, member.size), exact=exact)[0]
 
 
-def _is_big_endian(source: Source, member: Member | None) -> bool:
+def is_big_endian(source: Source, member: Member | None) -> bool:
     """Whether the record of the byte order says so; archives from before torch 2.0 have none."""
     return member is not None and member.stored and source.read(member.start, min(member.size, 8)) == b"big"
 
 
-def _records(folder: dict[str, Member], path: str) -> dict[str, Record]:
+def records_in(folder: dict[str, Member], path: str) -> dict[str, Record]:
     """The storages in a folder, by key."""
     return {
         name.removeprefix(path): Record(name, member.start, member.compressed_size, member.stored)
