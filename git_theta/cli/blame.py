@@ -13,6 +13,7 @@ import click
 
 from git_theta.cli.ancestry import Ancestry, Commit, describe, from_root, kept
 from git_theta.cli.output import emit_json
+from git_theta.cli.pager import paged
 from git_theta.cli.text import printable, table
 from git_theta.cli.workspace import open_workspace
 from git_theta.diff import matching
@@ -52,10 +53,11 @@ def command(path: str, revision: str, groups: tuple[str, ...], expand: bool, as_
         names = [value.group.name for value in summary.values if matching(value.group.name, groups)]
         blamed = _blame(ancestry, name, names)
         commits = describe(list(dict.fromkeys(blamed.values())))
-        if as_json:
-            emit_json({"path": name, "groups": [_row(group, commits[blamed[group]]) for group in names]})
-        else:
-            click.echo(_text(names, blamed, commits, expand))
+        with paged("blame"):
+            if as_json:
+                emit_json({"path": name, "groups": [_row(group, commits[blamed[group]]) for group in names]})
+            else:
+                click.echo(_text(names, blamed, commits, expand))
     finally:
         workspace.close()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
 from git_theta.cli.changed import Pair, blobs, changed, compare_blobs, side
 from git_theta.cli.dashes import KeepsDashes
+from git_theta.cli.pager import paged
 from git_theta.cli.reporting import Wish, make_report, report_options, show
 from git_theta.cli.sides import of_file
 from git_theta.cli.sighting import expect, forget
@@ -66,10 +68,11 @@ def command(
                 hint="git theta diff OLD.safetensors NEW.safetensors",
             )
         found = _Counted(reports)
-        if name_only:
-            _show_names(found)
-        else:
-            show(found, wish, workspace, output)
+        with paged("diff") if output is None else nullcontext():
+            if name_only:
+                _show_names(found)
+            else:
+                show(found, wish, workspace, output)
     finally:
         if workspace:
             forget(workspace)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 
 import click
 
+from git_theta.cli.output import drop_output
 from git_theta.cli.reporting import Wish, make_report, show
 from git_theta.cli.sides import of_file
 from git_theta.cli.workspace import open_workspace
@@ -38,13 +40,13 @@ def command(path: str, sides: tuple[str, ...]) -> int:
     try:
         old, new = of_file(workspace, old_file, old_blob), of_file(workspace, new_file, new_blob)
         shown = (paths[0], paths[1] if new.summary else None)
-        show(
-            [make_report(shown, (old, new), Wish(), workspace.settings.threads, _without_index(notes))],
-            Wish(),
-            workspace,
-        )
+        report = make_report(shown, (old, new), Wish(), workspace.settings.threads, _without_index(notes))
+        show([report], Wish(), workspace)
+        sys.stdout.flush()
         old.close()
         new.close()
+    except BrokenPipeError:
+        drop_output()  # a pager was left: Git finds that out by itself, and would call anything but 0 a failure
     finally:
         workspace.close()
     return Exit.OK

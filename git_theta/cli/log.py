@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -11,6 +10,8 @@ import click
 from git_theta.cli.ancestry import Ancestry, Commit, describe, from_root, kept
 from git_theta.cli.changed import Pair, Place, side
 from git_theta.cli.dashes import KeepsDashes
+from git_theta.cli.handover import hand_over
+from git_theta.cli.pager import paged
 from git_theta.cli.reporting import Wish, make_report, terminal_style
 from git_theta.cli.tracked import tracked
 from git_theta.cli.workspace import Workspace, open_workspace
@@ -36,20 +37,24 @@ def command(ctx: click.Context, arguments: tuple[str, ...], groups: tuple[str, .
     """
     if not groups:
         words = [*(["--stat"] if stat else []), *arguments, *ctx.meta["paths"]]
-        return subprocess.run(["git", "log", "--ext-diff", *words], check=False).returncode
+        return hand_over("log", "--ext-diff", *words)
     workspace = open_workspace()
     try:
-        wish = Wish(stat=stat, groups=groups)
-        style = terminal_style(workspace, wish)
-        for commit, reports in _history(workspace, [*arguments, *ctx.meta["paths"][1:]], wish):
-            click.echo(style.paint(f"commit {commit.id}", "33"), color=True)
-            click.echo(f"{commit.date} {commit.author}: {commit.subject}")
-            for report in reports:
-                click.echo("\n".join(f"  {line}".rstrip() for line in render(report, style)), color=True)
-            click.echo()
+        with paged("log"):
+            _print(workspace, [*arguments, *ctx.meta["paths"][1:]], Wish(stat=stat, groups=groups))
     finally:
         workspace.close()
     return Exit.OK
+
+
+def _print(workspace: Workspace, paths: Sequence[str], wish: Wish) -> None:
+    style = terminal_style(workspace, wish)
+    for commit, reports in _history(workspace, paths, wish):
+        click.echo(style.paint(f"commit {commit.id}", "33"), color=True)
+        click.echo(f"{commit.date} {commit.author}: {commit.subject}")
+        for report in reports:
+            click.echo("\n".join(f"  {line}".rstrip() for line in render(report, style)), color=True)
+        click.echo()
 
 
 def _history(workspace: Workspace, paths: Sequence[str], wish: Wish) -> Iterator[tuple[Commit, list[Report]]]:

@@ -12,7 +12,7 @@ import os
 import sys
 from types import TracebackType
 
-from git_theta.cli.output import warn
+from git_theta.cli.output import drop_output, warn
 from git_theta.errors import Exit, ThetaError
 
 TRACE = "GIT_THETA_TRACE"
@@ -42,8 +42,7 @@ def main() -> int:
         warn("interrupted")
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain once more when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return Exit.FAILED
     except OSError as error:
         if _tracing():

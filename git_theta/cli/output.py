@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 
@@ -18,3 +19,8 @@ def emit_json(document: Mapping[str, object]) -> None:
     import json  # a filter start needs none of it
 
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def drop_output() -> None:
+    """Whoever read our output has gone: Python must not complain once more when it flushes stdout at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

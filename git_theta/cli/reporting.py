@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from git_theta.cli.pager import IN_USE
 from git_theta.cli.sides import Side
 from git_theta.cli.workspace import Workspace
 from git_theta.diff import Report, Style, compare, render, select, with_values
@@ -111,13 +112,18 @@ def terminal_style(workspace: Workspace | None, wish: Wish) -> Style:
 
 
 def _colours(workspace: Workspace | None) -> bool:
+    """Whether to write colours; below a pager standard output is no terminal, and the pager's say counts."""
     if os.environ.get("NO_COLOR"):
         return False
-    # Below Git's pager standard output is a pipe, and Git says so.
-    terminal = sys.stdout.isatty() or "GIT_PAGER_IN_USE" in os.environ
-    terminal = terminal and os.environ.get("TERM", "dumb") != "dumb"
+    place: Path | None = workspace.repository.root if workspace else None
+    terminal = sys.stdout.isatty()
     try:
-        place: Path | None = workspace.repository.root if workspace else None
+        if not terminal and IN_USE in os.environ:
+            answer = ask_git("config", "--type=bool", "--default=true", "--get", "color.pager", cwd=place)
+            terminal = answer.strip() == b"true"
+            if not terminal:
+                del os.environ[IN_USE]  # git config would take it for a terminal that wants colours
+        terminal = terminal and os.environ.get("TERM", "dumb") != "dumb"
         answer = ask_git("config", "--get-colorbool", "color.diff", str(terminal).lower(), cwd=place, codes=(0, 1))
     except (GitFailed, GitNotFound):
         return terminal

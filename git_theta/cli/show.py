@@ -10,6 +10,9 @@ from pathlib import Path
 
 import click
 
+from git_theta.cli.dashes import KeepsDashes
+from git_theta.cli.handover import hand_over
+from git_theta.cli.pager import paged
 from git_theta.cli.text import human, plural, printable, table
 from git_theta.cli.tracked import is_placeholder
 from git_theta.cli.workspace import Workspace, open_workspace
@@ -53,26 +56,35 @@ class Listing:
     warning: str | None = None
 
 
-@click.command("show")
-@click.argument("target", metavar="PATH[@REV]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(target: str, as_json: bool) -> None:
-    """Show the parameter groups of a checkpoint: name, dtype, shape, bytes, update, digest; then totals.
+@click.command("show", cls=KeepsDashes, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="PATH[@REV] | [GIT-SHOW-OPTIONS] [COMMIT...]")
+@click.option("--json", "as_json", is_flag=True, help="Of a checkpoint: print one JSON object.")
+@click.pass_context
+def command(ctx: click.Context, arguments: tuple[str, ...], as_json: bool) -> int:
+    """Show the parameter groups of a checkpoint, or a commit with what it changed in checkpoints.
 
-    PATH is the file in the worktree (tracked or not, even outside a repository); PATH@REV is the
-    checkpoint in a commit, PATH@ the one in the index. "update" says how a value is stored: dense (encoded
-    whole), inline (so small that the manifest holds it). The skeleton is every byte outside the groups.
+    PATH is the file in the worktree (tracked or not, even outside a repository); PATH@REV is the checkpoint in a
+    commit, PATH@ the one in the index. For each group: name, dtype, shape, bytes, update, digest; then totals. "update"
+    says how a value is stored: dense (encoded whole), inline (so small that the manifest holds it). The skeleton is
+    every byte outside the groups.
+
+    What names no checkpoint is for Git: `git show --ext-diff` with your options (HEAD, without any).
 
     Example: git theta show model.safetensors@HEAD~1
     """
-    listing = _listing(target)
-    if as_json:
-        click.echo(json.dumps(asdict(listing), indent=2))
-    else:
-        click.echo(_text(listing))
+    words = [*arguments, *ctx.meta["paths"]]
+    listing = _listing(words[0]) if len(words) == 1 and not words[0].startswith("-") else None
+    if listing is None and as_json:
+        raise click.UsageError("--json is for one checkpoint: PATH or PATH@REV")
+    if listing is None:
+        return hand_over("show", "--ext-diff", *words)
+    with paged("show"):
+        click.echo(json.dumps(asdict(listing), indent=2) if as_json else _text(listing))
+    return Exit.OK
 
 
-def _listing(target: str) -> Listing:
+def _listing(target: str) -> Listing | None:
+    """The checkpoint that ``target`` names; None for a commit. Raises :class:`NothingToShow`."""
     if Path(target).is_file() and not is_placeholder(Path(target)):
         return _examined(Path(target))
     workspace = open_workspace()
@@ -84,9 +96,13 @@ def _listing(target: str) -> Listing:
             path, revision = target, ""
         name = _from_root(workspace, path)
         manifest = None if name.startswith("../") else workspace.manifest(f"{revision}:{name}")
-        if manifest is None:
-            raise _nothing(workspace, path, revision)
-        return _stored(workspace, f"{path}@{revision}", manifest)
+        if manifest:
+            return _stored(workspace, f"{path}@{revision}", manifest)
+        if ":" in target and (manifest := workspace.manifest(target)):  # as Git names it, from the root
+            return _stored(workspace, target, manifest)
+        if workspace.blobs.exists(f"{target}^{{commit}}"):
+            return None
+        raise _nothing(workspace, path, revision)
     finally:
         workspace.close()
 

@@ -172,6 +172,27 @@ def test_log_and_show_give_one_line_per_group_and_the_report_with_ext_diff(repo:
     assert changed(repo.git("log", "-p", "--ext-diff", "--format=", "-1")) == ["~ c"]
 
 
+def test_theta_asks_git_for_the_report_on_commits_and_stashes(repo: GitRepo) -> None:
+    for words in (["show", "--format="], ["show", "--format=", "HEAD"], ["log", "-p", "-1", "--format="]):
+        assert changed(repo.theta(*words)) == ["~ c"], words
+    assert repo.theta("show", "--stat", "HEAD") == repo.git("show", "--stat", "HEAD")
+    repo.write(MODEL, checkpoint(c=1, e=1))
+    repo.git("stash")
+    assert changed(repo.theta("stash", "show")) == ["~ e"]
+    assert changed(repo.theta("stash", "show", "-p", "stash@{0}")) == ["~ e"]
+    assert changed(repo.theta("stash", "show", "--stat")) == []
+
+
+def test_a_checkpoint_comes_before_a_commit_of_its_name(repo: GitRepo) -> None:
+    table = repo.theta("show", MODEL)
+    assert repo.theta("show", f"HEAD:{MODEL}") == repo.theta("show", f"{MODEL}@HEAD") == table
+    repo.git("tag", MODEL)
+    assert repo.theta("show", MODEL) == table
+    assert changed(repo.theta("show", "--format=", MODEL, "--")) == ["~ c"]
+    done = repo.run("git", "theta", "show", "--json", "HEAD", code=2)
+    assert b"--json is for one checkpoint" in done.stderr
+
+
 def test_colours_follow_git_and_no_color(repo: GitRepo) -> None:
     assert "\x1b[" not in repo.git("diff", "HEAD~1")
     repo.git("config", "color.ui", "always")
