@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from git_theta.formats import BytesSource, MalformedCheckpoint, Scan, scan
-from git_theta.formats.pickle_reader import OPCODE_LIMIT, read_pickle
+from git_theta.formats.pickle_reader import MEMORY_FREE, MEMORY_PER_BYTE, OPCODE_LIMIT, _Machine, _run, read_pickle
 from git_theta.formats.pytorch_tensors import DEPTH_LIMIT, NAME_LIMIT, REVISIT_LIMIT, name_leaves, name_tensors
 
 MEBIBYTE = 1 << 20
@@ -151,7 +151,7 @@ def test_a_number_that_lies_allocates_nothing(lie: str) -> None:
         tracemalloc.stop()
 
 
-def nested(opening: bytes, closing: bytes, depth: int = 1_000_000, core: bytes = b"N") -> bytes:
+def nested(opening: bytes, closing: bytes, depth: int = 150_000, core: bytes = b"N") -> bytes:
     return opening * depth + core + closing * depth + b"."
 
 
@@ -161,7 +161,7 @@ DEEP = {
     "dictionaries": nested(b"}N", b"s"),
     "keys": nested(b"}", b"Ns"),
     "tuples as a key": b"}" + nested(b"", b"\x85")[:-1] + b"Ns.",
-    "calls": nested(b"cos\nsystem\n", b"\x85R", 200_000),
+    "calls": nested(b"cos\nsystem\n", b"\x85R", 150_000),
     "states": nested(b"cos\nsystem\n)R", b"b", 200_000),
     "persistent ids": nested(b"", b"Q"),
     "marks": nested(b"(", b"t"),
@@ -240,6 +240,39 @@ def test_sharing_costs_no_more_than_the_bytes_that_share(laugh: str) -> None:
     finally:
         tracemalloc.stop()
     scan_everywhere(LAUGHS[laugh])
+
+
+GREEDY = {
+    "empty dictionaries": b"}" * 1_000_000,
+    "empty lists": b"]" * 1_000_000,
+    "marks": b"(" * 1_000_000,
+    "a memo": b"N" + b"\x94" * 1_000_000,
+    "instances": b"(i\n\n" * 500_000,
+}
+
+
+@pytest.mark.parametrize("greed", GREEDY)
+def test_bytes_that_take_far_more_memory_than_they_are_end_the_reading(greed: str) -> None:
+    data = GREEDY[greed]
+    tracemalloc.start()
+    try:
+        with pytest.raises(MalformedCheckpoint, match="far more memory"):
+            read_pickle(data)
+        assert tracemalloc.get_traced_memory()[1] < 1.1 * (MEMORY_FREE + MEMORY_PER_BYTE * len(data))
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_honest_pickle_has_a_quarter_more_room_than_it_takes() -> None:
+    """Short names make the worst of honest pickles: everything but names costs the same."""
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1)) for _ in range(300)])
+    buffer = io.BytesIO()
+    torch.save({"state": {str(i): torch.zeros(1) for i in range(300)}, "optimizer": optimizer.state_dict()}, buffer)
+    with zipfile.ZipFile(buffer) as file:
+        data = file.read("archive/data.pkl")
+    machine = _Machine(data, 0)
+    _run(machine)
+    assert MEMORY_FREE + MEMORY_PER_BYTE * len(data) - machine.room < MEMORY_PER_BYTE * len(data) / 1.25
 
 
 LARGE = "x" * 10_000_000
