@@ -16,6 +16,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
 
 from git_theta.errors import Exit, ThetaError
@@ -425,3 +426,8 @@ def _check_closure(objects: tuple[StoredObject, ...], used: set[Oid]) -> None:
         raise DamagedManifest("the manifest lists an object that no group needs", hint=_RESTORE)
     if list(table) != sorted(table):
         raise DamagedManifest("the manifest's objects are out of order", hint=_RESTORE)
+    if any(stored.bases for stored in objects):
+        try:
+            TopologicalSorter({stored.oid: stored.bases for stored in objects}).prepare()
+        except CycleError as error:
+            raise DamagedManifest(f"object {error.args[1][0]} has itself among its bases", hint=_RESTORE) from None

@@ -333,11 +333,21 @@ def test_a_table_of_colliding_oids_takes_linear_time() -> None:
     assert time.process_time() - started < 4
 
 
-def test_bases_that_run_in_a_circle_do_not_hang() -> None:
-    one, two = sorted([oid("one"), oid("two")])
-    manifest = simple(entry("w", oid_=one))
-    circle = replace(manifest, objects=(StoredObject(one, 5, (two,)), StoredObject(two, 5, (one,))))
-    assert parse(render(circle)) == circle
+@pytest.mark.parametrize("length", [1, 2, 20_000])
+def test_bases_that_run_in_a_circle_are_refused(length: int) -> None:
+    names = sorted(oid(f"base {i}") for i in range(length))
+    following = [*names[1:], names[0]]
+    stored = tuple(StoredObject(name, 5, (base,)) for name, base in zip(names, following, strict=True))
+    circle = replace(simple(entry("w", oid_=names[0])), objects=stored)
+    with pytest.raises(DamagedManifest, match="has itself among its bases"):
+        parse(render(circle))
+
+
+def test_a_long_chain_of_bases_is_followed() -> None:
+    names = sorted(oid(f"base {i}") for i in range(20_000))
+    stored = tuple(StoredObject(name, 5, tuple(names[at : at + 1])) for at, name in enumerate(names, 1))
+    chain = replace(simple(entry("w", oid_=names[0])), objects=stored)
+    assert parse(render(chain)) == chain
 
 
 def test_twenty_thousand_bases_take_linear_time() -> None:
