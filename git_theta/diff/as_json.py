@@ -67,6 +67,7 @@ def _group(change: Change, finding: Finding) -> dict[str, Any]:
         "untied": list(change.untied),
         "nature": finding.nature.value if finding.statistics or finding.nature.value != "values" else None,
         "statistics": _statistics(finding.statistics) if finding.statistics else None,
+        "came": {"nan": finding.came.nan, "inf": finding.came.infinite},
         "stored": {"update": storage.kind, "bytes": storage.bytes} if storage else None,
         "problem": str(problem) if problem else None,
     }

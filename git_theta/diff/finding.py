@@ -69,11 +69,30 @@ class Nature(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class NoNumbers:
+    """How many elements are NaN, and how many infinite."""
+
+    nan: int = 0
+    infinite: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.nan or self.infinite)
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """``statistics`` are over the elements both sides have; None where there are none to compare, or ``problem``
-    says why the values cannot be had (``missing``: an object is not here)."""
+    says why the values cannot be had (``missing``: an object is not here). ``came`` is about the new elements that
+    have no old ones to be compared with."""
 
     nature: Nature = Nature.VALUES
     statistics: Statistics | None = None
     storage: Storage | None = None
     problem: ThetaError | None = None
+    came: NoNumbers = NoNumbers()
+
+    @property
+    def loud(self) -> bool:
+        """Whether NaN or infinity came in."""
+        found = self.statistics
+        return bool(self.came or (found and (found.nan_in or found.inf_in)))

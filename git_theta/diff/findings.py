@@ -18,9 +18,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from git_theta.diff.finding import Finding, Nature, Statistics
+from git_theta.diff.finding import Finding, Nature, NoNumbers, Statistics
 from git_theta.diff.records import Change, Kind, Value
-from git_theta.diff.statistics import measure
+from git_theta.diff.statistics import measure, no_numbers
 from git_theta.diff.values import Values
 from git_theta.errors import ThetaError
 from git_theta.model import Group
@@ -38,8 +38,12 @@ def find_all(
 ) -> dict[str, Finding]:
     """A finding for each change, by name, on ``threads`` threads."""
 
+    # What came in one piece of bytes is read once, for the first of the groups that share it.
+    first = {change.new.digest: change.name for change in reversed(changes) if change.new and change.new.ties}
+
     def one(change: Change) -> tuple[str, Finding]:
-        return change.name, find(change, old, new, histogram)
+        whole = change.new is None or first.get(change.new.digest, change.name) == change.name
+        return change.name, find(change, old, new, histogram) if whole or change.old else _stored(change, new)
 
     if len(changes) <= 1 or threads == 1:
         return dict(map(one, changes))
@@ -49,13 +53,39 @@ def find_all(
 
 def find(change: Change, old: Values | None, new: Values | None, histogram: bool = False) -> Finding:
     """What the values of one change tell."""
-    storage = new.storage(change.name) if new and change.new else None
-    if change.kind is not Kind.CHANGED or not (old and new and change.old and change.new):
-        return Finding(storage=storage)
+    found = _stored(change, new)
     try:
-        return replace(_Pair(change.old, change.new, old, new, histogram).find(), storage=storage)
+        if change.kind is Kind.ADDED and new and change.new:
+            return replace(found, came=_came(change.new, new))
+        if change.kind is Kind.CHANGED and old and new and change.old and change.new:
+            return replace(_Pair(change.old, change.new, old, new, histogram).find(), storage=found.storage)
     except ThetaError as error:
-        return Finding(storage=storage, problem=error)
+        return replace(found, problem=error)
+    return found
+
+
+def _stored(change: Change, new: Values | None) -> Finding:
+    """How the new value is stored, and nothing about the value itself."""
+    return Finding(storage=new.storage(change.name) if new and change.new else None)
+
+
+def _came(value: Value, values: Values) -> NoNumbers:
+    """What came with a value that has no old one: in its elements, or in all the bytes that it shares."""
+    group, reader = value.group, elements(value.group.dtype)
+    if not reader.floating:
+        return NoNumbers()
+    if not (value.ties or _is_dense(group)):
+        return _no_numbers(_array(values, value), group.dtype) if value.bytes <= IN_MEMORY else NoNumbers()
+    feed = Feed(values.chunks(group.name))
+    feed.skip(reader.size * (group.view.offset if group.view and not value.ties else 0))
+    found = no_numbers(feed, group.dtype, value.bytes // reader.size if value.ties else prod(group.shape))
+    feed.finish()
+    return found
+
+
+def _no_numbers(array: Array, dtype: str) -> NoNumbers:
+    dtype = dtype.removesuffix("_be")
+    return no_numbers(_feed(array), dtype, array.size // elements(dtype).parts)
 
 
 class _Pair:
@@ -71,17 +101,21 @@ class _Pair:
         same_shape, same_dtype = old.shape == new.shape, old.dtype == new.dtype
         readers = elements(old.dtype), elements(new.dtype)
         if not (readers[0].numeric and readers[1].numeric):
-            return self._bytes() if same_shape and same_dtype else Finding(Nature.INCOMPARABLE)
+            return self._bytes() if same_shape and same_dtype else self._incomparable()
         if readers[0].parts != readers[1].parts or not (same_shape or same_dtype):
-            return Finding(Nature.INCOMPARABLE)
+            return self._incomparable()
         if not same_shape:
             return self._other_shape()
         found = self._statistics(prod(new.shape))
         if found is None:
-            return Finding(Nature.INCOMPARABLE)
+            return self._incomparable()
         if same_dtype and found.changed and self._is_transposed(found):
             return Finding(Nature.TRANSPOSED)
         return Finding(Nature.VALUES if same_dtype else Nature.CAST, found)
+
+    def _incomparable(self) -> Finding:
+        """Sides that have no elements in common: what came is looked at by itself."""
+        return Finding(Nature.INCOMPARABLE, came=_came(self._new, self._after))
 
     def _bytes(self) -> Finding:
         """Elements without a meaning of their own, byte by byte."""
@@ -126,15 +160,27 @@ class _Pair:
         old, new = self._old.group, self._new.group
         plain = old.view is None and new.view is None
         if plain and old.shape[1:] == new.shape[1:] and len(old.shape) == len(new.shape) > 0:
-            count = min(old.shape[0], new.shape[0]) * prod(new.shape[1:])
-            return Finding(Nature.RESIZED, self._streamed(count, None))
+            return self._more_rows(min(old.shape[0], new.shape[0]) * prod(new.shape[1:]), prod(new.shape))
         arrays = self._arrays()
         if arrays is None or len(old.shape) != len(new.shape):
-            return Finding(Nature.INCOMPARABLE)
+            return self._incomparable()
         if old.shape[::-1] == new.shape and _equal_transposed(*arrays, len(old.shape)):
             return Finding(Nature.TRANSPOSED)
         corner = tuple(slice(min(a, b)) for a, b in zip(old.shape, new.shape, strict=True))
-        return Finding(Nature.RESIZED, self._over(arrays[0][corner], arrays[1][corner]))
+        common = arrays[1][corner]
+        everywhere, there = (_no_numbers(part, new.dtype) for part in (arrays[1], common))
+        came = NoNumbers(everywhere.nan - there.nan, everywhere.infinite - there.infinite)
+        return Finding(Nature.RESIZED, self._over(arrays[0][corner], common), came=came)
+
+    def _more_rows(self, common: int, count: int) -> Finding:
+        """The elements that both have are compared, those that came are looked at by themselves."""
+        old, new = self._old.group, self._new.group
+        feeds = Feed(self._before.chunks(old.name)), Feed(self._after.chunks(new.name))
+        found = measure(*feeds, (old.dtype, new.dtype), common, histogram=self._histogram)
+        came = no_numbers(feeds[1], new.dtype, count - common)
+        for feed in feeds:
+            feed.finish()
+        return Finding(Nature.RESIZED, found, came=came)
 
     def _is_transposed(self, found: Statistics) -> bool:
         """Whether a square matrix is the old one transposed, which leaves the norm as it was."""

@@ -59,7 +59,7 @@ class Line:
     def weight(self) -> float:
         """What to sort by: the largest relative change; groups that are no numbers count by their share."""
         sizes = [s.relative if s.relative is not None else s.share for s in self.statistics]
-        if any(s.nan_in or s.inf_in for s in self.statistics):
+        if any(finding.loud for finding in self.findings):
             return float("inf")
         return max(sizes, default=1.0 if self.kind in (Kind.ADDED, Kind.REMOVED) else 0.0)
 
@@ -160,5 +160,6 @@ def _alike(change: Change, finding: Finding) -> Hashable:
         statistics and (bool(statistics.nan_in), bool(statistics.inf_in), statistics.became_zero, statistics.numeric),
         statistics and statistics.changed and statistics.changed == statistics.one_ulp,
         statistics and statistics.rank,
+        (bool(finding.came.nan), bool(finding.came.infinite)),
     )
     return change.kind, sides, finding.nature, finding.problem is None, marks, change.tied, change.untied

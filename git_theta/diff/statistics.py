@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from git_theta.diff.finding import HISTOGRAM, Statistics
+from git_theta.diff.finding import HISTOGRAM, NoNumbers, Statistics
 from git_theta.diff.rank import RankTracker
 from git_theta.tensors.elements import Elements, Floats, Words, elements
 from git_theta.tensors.feed import Feed
@@ -46,6 +46,23 @@ def measure(
             part = min(count - at, BLOCK)
             tally.add(before.words(old.take(part * before.size)), after.words(new.take(part * after.size)))
     return tally.statistics(count)
+
+
+def no_numbers(feed: Feed, dtype: str, count: int) -> NoNumbers:
+    """What of the next ``count`` elements is none; a complex number is so by one part of it, or by both."""
+    reader = elements(dtype)
+    if not reader.floating:
+        return NoNumbers()
+    nan = infinite = 0
+    with np.errstate(all="ignore"):
+        for at in range(0, count, BLOCK):
+            words = reader.words(feed.take(min(count - at, BLOCK) * reader.size))
+            values = words.view(reader.native) if reader.native.kind == "f" else reader.values(words)
+            if not np.isfinite(values).all():
+                parts = values.reshape(-1, reader.parts)
+                nan += int(np.count_nonzero(np.isnan(parts).any(axis=1)))
+                infinite += int(np.count_nonzero(np.isinf(parts).any(axis=1)))
+    return NoNumbers(nan, infinite)
 
 
 class _Tally:

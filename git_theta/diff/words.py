@@ -85,7 +85,8 @@ def remarks(line: Line) -> list[Remark]:
     if first.untied:
         found.append(Remark(f"no longer shares its bytes with {', '.join(map(printable, first.untied))}"))
     problems = dict.fromkeys(str(finding.problem) for finding in line.findings if finding.problem)
-    found += [Remark(f"values not compared: {problem}") for problem in list(problems)[:1]]
+    done = "looked at" if line.kind is Kind.ADDED else "compared"
+    found += [Remark(f"values not {done}: {problem}") for problem in list(problems)[:1]]
     return found
 
 
@@ -93,6 +94,11 @@ def _values(line: Line) -> list[Remark]:
     statistics = line.statistics
     nan, infinite = sum(s.nan_in for s in statistics), sum(s.inf_in for s in statistics)
     found = []
+    came = sum(f.came.nan for f in line.findings), sum(f.came.infinite for f in line.findings)
+    for count, what in zip(came, ("NaN", "infinite"), strict=True):
+        if count:
+            kind = "element" if line.kind is Kind.ADDED else "new element"
+            found.append(Remark(f"{plural(count, kind)} {'is' if count == 1 else 'are'} {what}", loud=True))
     if nan:
         found.append(Remark(f"{plural(nan, 'element')} became NaN", loud=True))
     if infinite:

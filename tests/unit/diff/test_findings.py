@@ -8,8 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from git_theta.diff import Kind, Report
-from git_theta.diff.finding import Finding, Nature, Statistics
+from git_theta.diff import Kind, Report, Style, render
+from git_theta.diff.finding import Finding, Nature, NoNumbers, Statistics
 from git_theta.diff.leaves import LeafChange
 from tests.unit.diff.support import changed, of_arrays, report, save
 
@@ -47,6 +47,33 @@ def test_removed_columns_are_told_from_what_changed(tmp_path: Path) -> None:
     made = changed(tmp_path, MATRIX, lambda w: w[:, :20] + (np.arange(20) == 7))
     assert finding(made).nature is Nature.RESIZED
     assert (statistics(made).elements, statistics(made).changed) == (800, 40)
+
+
+BROKEN = np.array([np.nan, 1, np.inf, -np.inf, np.nan, 2])
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ml_dtypes.bfloat16, ml_dtypes.float8_e5m2])
+def test_groups_that_were_added_say_what_in_them_is_no_number(tmp_path: Path, dtype: type) -> None:
+    made = of_arrays(tmp_path, {"w": MATRIX}, {"w": MATRIX, "new": BROKEN.astype(dtype), "sound": MATRIX + 1})
+    assert finding(made, "new").came == NoNumbers(2, 2)
+    assert not finding(made, "sound").came
+    said = "\n".join(render(made, Style()))
+    assert "2 elements are NaN" in said
+    assert "2 elements are infinite" in said
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_rows_and_columns_that_were_added_say_what_in_them_is_no_number(tmp_path: Path, axis: int) -> None:
+    more = np.full((5, 30) if axis == 0 else (40, 5), np.nan, np.float32)
+    made = changed(tmp_path, MATRIX, lambda w: np.concatenate([w, more], axis))
+    assert finding(made).came == NoNumbers(nan=more.size)
+    assert statistics(made).nan_in == 0
+
+
+def test_what_cannot_be_compared_says_what_in_it_is_no_number(tmp_path: Path) -> None:
+    made = of_arrays(tmp_path, {"w": np.arange(6)}, {"w": BROKEN.astype("f2").reshape(2, 3)})
+    assert finding(made).nature is Nature.INCOMPARABLE
+    assert finding(made).came == NoNumbers(2, 2)
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (30, 30)])
@@ -151,3 +178,17 @@ def test_views_of_one_storage_are_compared_each_by_its_own_elements(tmp_path: Pa
     made = report(*paths)
     counts = {name: (f.statistics.elements, f.statistics.changed) for name, f in made.findings.items() if f.statistics}
     assert counts == {"whole": (12, 4), "head": (8, 0), "tail": (4, 4), "column": (3, 1), "turned": (12, 4)}
+
+
+def test_bytes_that_several_added_groups_share_are_looked_at_once(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    paths = [tmp_path / "old.pt", tmp_path / "new.pt"]
+    base = torch.tensor([[1.0, 2.0], [float("nan"), 4.0]])
+    torch.save({"other": torch.ones(3)}, paths[0])
+    torch.save({"other": torch.ones(3), "a": base[0], "b": base[1], "c": base}, paths[1])
+    made = report(*paths)
+    assert [(name, finding(made, name).came) for name in "abc"] == [
+        ("a", NoNumbers(nan=1)),
+        ("b", NoNumbers()),
+        ("c", NoNumbers()),
+    ]
