@@ -105,7 +105,7 @@ class Merger:
         plans = outline(settled, versions.weights, fisher)
         alike = all(m.skeleton.digest == versions.manifests[OURS].skeleton.digest for m in versions.manifests)
         framed = not (alike and keeps(plans.parts, versions.manifests[OURS]))
-        missing = self._bring(list(self._needed(versions, plans, framed)))
+        reasons = self._bring(list(self._needed(versions, plans, framed)))
         combined = combine(
             plans.jobs,
             self._reader,
@@ -127,10 +127,9 @@ class Merger:
         manifest = _assemble(versions, plans, layout, skeleton, combined)
         for stored in manifest.objects:
             self._store.use(stored.oid)
-        wanted = {stored.oid for stored in manifest.objects}
-        return Merged(
-            manifest, tuple(settled), tuple(leaves), {oid: why for oid, why in missing.items() if oid in wanted}
-        )
+        away = [stored.oid for stored in manifest.objects if not self._store.has(stored.oid, stored.size)]
+        missing = {oid: reasons.get(oid, "nobody has it") for oid in away}
+        return Merged(manifest, tuple(settled), tuple(leaves), missing)
 
     def settle_leaves(self, versions: Versions, policy: Policy) -> list[tuple[Decision[Fingerprint], Action]]:
         """What would be done about every value besides tensors; reads the skeletons, and brings them if need be."""
