@@ -33,8 +33,11 @@ DIFF_LIMIT = 0.5
 DIRTY_DIFF_LIMIT = 1.2
 STAT_LIMIT = 0.3
 DIFF_MEMORY_LIMIT = 400e6
+SMALL_DIFF_MEMORY_LIMIT = 200e6
+DECODING_LIMIT = 1.5
 _STAT_GROUPS = 20_000
 _HANDSHAKES = 20
+_TURNS = 5
 
 
 class Unit(Enum):
@@ -43,6 +46,7 @@ class Unit(Enum):
     SECONDS = "s"
     BYTES = "bytes"
     YES_NO = "yes/no"
+    TIMES = "times"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,16 @@ def diff_commits(box: Box, _data: Dataset) -> float:
     return box.run("git", "diff", "HEAD~2", "HEAD~1")
 
 
+@case(
+    "... its largest process, Git's included",
+    Unit.BYTES,
+    limit=lambda _data: SMALL_DIFF_MEMORY_LIMIT,
+    systems=("theta", "published"),
+)
+def diff_peak(box: Box, _data: Dataset) -> float:
+    return _peak(box, "git", "diff", "HEAD~2", "HEAD~1")
+
+
 @case("`git diff --cached` of the same", limit=lambda _data: DIFF_LIMIT, systems=("theta", "published"))
 def diff_staged(box: Box, data: Dataset) -> float:
     box.put(data.small)
@@ -170,6 +184,15 @@ def diff_staged(box: Box, data: Dataset) -> float:
 def diff_worktree(box: Box, data: Dataset) -> float:
     box.put(data.first)
     return box.run("git", "diff")
+
+
+def _peak(box: Box, *command: str) -> float:
+    """The largest resident size of a command and of what it starts."""
+    log = box.folder / "peaks"
+    box.run(sys.executable, str(Path(__file__).with_name("peak.py")), str(log), *command)
+    peak = float(log.read_text())
+    log.unlink()
+    return peak
 
 
 def _add_version(box: Box, version: Path) -> float:
@@ -225,15 +248,36 @@ def stat(box: Box, _big: Big) -> float:
 SOLOS.append(Solo("`git theta diff --stat` of 20,000 groups", Unit.SECONDS, stat, STAT_LIMIT))
 
 
-def diff_memory(box: Box, big: Big) -> float:
-    """The largest resident size of our processes while they compare two versions that differ in every group."""
+def _two_versions(box: Box, big: Big, size: int) -> None:
+    """Commit two versions of a checkpoint that differ in every group."""
     for seed in (0, 1):
-        scale(big.source, box.model, big.size // 2, seed)
+        scale(big.source, box.model, size, seed)
         box.run("git", "add", box.model.name)
         box.commit()
-    log = box.folder / "peaks"
-    box.run(sys.executable, str(Path(__file__).with_name("peak.py")), str(log), "git-theta", "diff", "HEAD~1", "HEAD")
-    return float(log.read_text())
+
+
+def diff_against_decoding(box: Box, big: Big) -> float:
+    """How many times as long a report on every group takes as decoding both versions; median of alternated runs."""
+    _two_versions(box, big, big.size // 6)
+    decode = (sys.executable, str(Path(__file__).with_name("decode.py")), box.model.name, "HEAD~1", "HEAD")
+    turns = [(box.run("git", "diff", "HEAD~1", "HEAD"), box.run(*decode)) for _ in range(_TURNS)]
+    return statistics.median(diff / decoding for diff, decoding in turns)
+
+
+SOLOS.append(
+    Solo(
+        "`git diff`, every group changed, to decoding both versions",
+        Unit.TIMES,
+        diff_against_decoding,
+        DECODING_LIMIT,
+    )
+)
+
+
+def diff_memory(box: Box, big: Big) -> float:
+    """The largest resident size of our processes while they compare two versions that differ in every group."""
+    _two_versions(box, big, big.size // 2)
+    return _peak(box, "git-theta", "diff", "HEAD~1", "HEAD")
 
 
 SOLOS.append(Solo("peak memory, `git theta diff`, every group changed", Unit.BYTES, diff_memory, DIFF_MEMORY_LIMIT))

@@ -91,6 +91,7 @@ def test_numbers_are_shown_with_three_digits() -> None:
     shown = [show(n, Unit.BYTES) for n in (12, 1536, 93_500_000, 132_800_000, 3e9)]
     assert shown == ["12 bytes", "1.54 kB", "93.5 MB", "133 MB", "3.00 GB"]
     assert [show(n, Unit.SECONDS) for n in (0.1234, 41.04)] == ["0.12 s", "41.0 s"]
+    assert show(1.4142, Unit.TIMES) == "1.41"
     assert [show(n, Unit.YES_NO) for n in (1.0, 0.0)] == ["yes", "no"]
 
 
