@@ -138,7 +138,10 @@ set_up() {
     # man looks beside the folders on PATH, so this makes `git theta --help` work.
     mkdir -p "$HOME/.local/share/man/man1"
     ln -sf "$data/venv/share/man/man1/git-theta.1" "$HOME/.local/share/man/man1/git-theta.1"
-    "$bin/git-theta" install --global
+    # Its own words about PATH would come before ours.
+    "$bin/git-theta" install --global 2>"$data/install.log" || { cat "$data/install.log" >&2; exit 1; }
+    grep -v -e 'is not on PATH' -e 'export PATH=' "$data/install.log" >&2 || :
+    rm -f "$data/install.log"
     case ":$PATH:" in
     *":$bin:"*) say "ready: git theta track '*.safetensors'" ;;
     *)

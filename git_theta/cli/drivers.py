@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -45,7 +46,7 @@ VALUES: dict[str, str] = {
 SECTIONS = ("filter.theta", "diff.theta", "merge.theta")
 PERCENT_EXPANDS = {"filter.theta.clean", "filter.theta.smudge", "merge.theta.driver"}
 
-Function = TypeVar("Function", bound=Callable[..., object])
+Result = TypeVar("Result")
 
 
 class ForeignDriver(ThetaError):
@@ -56,25 +57,27 @@ class NoProgram(ThetaError):
     """The installed git-theta program cannot be found."""
 
 
-def scope_options(function: Function) -> Function:
+SCOPES = {
+    "global": "For every repository of this user (default).",
+    "local": "For this repository only.",
+    "worktree": "For this worktree only (needs extensions.worktreeConfig).",
+    "system": "For every user of this machine.",
+}
+
+
+def scope_options(function: Callable[..., Result]) -> Callable[..., Result]:
     """The options ``--global``, ``--local``, ``--worktree`` and ``--system`` as one parameter ``scope``."""
-    meanings = {
-        "system": "For every user of this machine.",
-        "worktree": "For this worktree only (needs extensions.worktreeConfig).",
-        "local": "For this repository only.",
-        "global": "For every repository of this user (default).",
-    }
-    for scope, meaning in meanings.items():
-        # click's rules for the default of such flags changed between 8.1 and 8.3; this reads the same in all.
-        option = click.option(
-            f"--{scope}", "scope", flag_value=scope, default=None, help=meaning, callback=_global_unless_given
-        )
-        function = option(function)
-    return function
 
+    @wraps(function)
+    def with_scope(**options: Any) -> Result:
+        chosen = [scope for scope in SCOPES if options.pop(scope)]
+        if len(chosen) > 1:
+            raise click.UsageError(f"--{chosen[0]} and --{chosen[1]} are two scopes, and one is written.")
+        return function(scope=chosen[0] if chosen else "global", **options)
 
-def _global_unless_given(_context: click.Context, _option: click.Parameter, scope: str | None) -> str:
-    return scope or "global"
+    for scope, meaning in reversed(SCOPES.items()):
+        click.option(f"--{scope}", scope, is_flag=True, help=meaning)(with_scope)
+    return with_scope
 
 
 def check_scope(scope: str) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import click
 
 from git_theta.cli.output import emit_json, warn
-from git_theta.cli.receiving import objects_for
+from git_theta.cli.receiving import objects_for, require_groups
 from git_theta.cli.sending import terminal
 from git_theta.cli.text import human, plural
 from git_theta.cli.tracked import tracked
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit
-from git_theta.lfs import Supply, named_manifests
+from git_theta.lfs import Supply, find_remote, named_manifests
 from git_theta.model import Manifest, Oid, StoredObject
 
 
@@ -34,8 +34,14 @@ def command(rev: tuple[str, ...], everything: bool, groups: tuple[str, ...], rem
     workspace = open_workspace()
     try:
         workspace.register()
+        if remote is not None:
+            find_remote(workspace.repository.root, remote)
+        manifests = _manifests(workspace, rev, everything)
+        if groups:
+            manifests = list(manifests)
+            require_groups(manifests, groups)
         wanted: dict[Oid, StoredObject] = {}
-        for manifest in _manifests(workspace, rev, everything):
+        for manifest in manifests:
             wanted.update((stored.oid, stored) for stored in objects_for(manifest, groups))
         absent = [stored for stored in wanted.values() if not workspace.store.has(stored.oid, stored.size)]
         supply = Supply(workspace.repository, workspace.store, terminal=terminal())

@@ -33,8 +33,9 @@ def check_remote(workspace: Workspace, name: str | None, as_json: bool) -> int:
     name = name or default_remote(root)
     if name is None:
         raise NothingToCheck("there is no remote to check", hint="git theta fsck --remote NAME")
+    target = find_remote(root, name)
     needs = named_objects(root, workspace.blobs, sorted(_tips(workspace, name)))
-    end = end_of(workspace.repository, find_remote(root, name), terminal())
+    end = end_of(workspace.repository, target, terminal())
     lacking = end.lacks([need.stored for need in needs.values()], thorough=True) if needs else {}
     here = {oid for oid in lacking if workspace.store.has(oid, needs[oid].stored.size)}
     if as_json:

@@ -92,6 +92,8 @@ def current_folder() -> Folder:
 
 def as_pattern(folder: Folder, typed: str, is_filename: bool = False) -> bytes:
     """The pattern that stands for what was typed; raises :class:`BadPattern` where nothing can."""
+    if not typed:
+        raise BadPattern("an empty pattern matches nothing", hint="git theta track '*.safetensors'")
     word = typed.replace(os.sep, "/") if os.sep != "/" else typed
     word = _below(folder, word)
     place = folder.path / word.lstrip("/")

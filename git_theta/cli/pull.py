@@ -8,14 +8,14 @@ import click
 
 from git_theta.cli.checkout import Outcome, report, write_all
 from git_theta.cli.output import warn
-from git_theta.cli.receiving import objects_for
+from git_theta.cli.receiving import objects_for, require_groups
 from git_theta.cli.sending import terminal
 from git_theta.cli.text import plural, printable
-from git_theta.cli.tracked import State, Tracked, as_meant, state, tracked
+from git_theta.cli.tracked import State, Tracked, as_meant, matching, state, tracked
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit
 from git_theta.gitio.process import NoWorktree
-from git_theta.lfs import Supply
+from git_theta.lfs import Supply, find_remote
 
 
 @click.command("pull")
@@ -36,7 +36,10 @@ def command(pathspec: tuple[str, ...], groups: tuple[str, ...], remote: str | No
         if workspace.repository.worktree is None:
             raise NoWorktree(workspace.repository.git_dir)
         workspace.register()
-        items = [as_meant(workspace, item) for item in tracked(workspace, pathspec) if _open(workspace, item)]
+        if remote is not None:
+            find_remote(workspace.repository.root, remote)
+        items = [as_meant(workspace, item) for item in _named(workspace, pathspec) if _open(workspace, item)]
+        require_groups([item.manifest for item in items if item.manifest], groups)
         absent = {
             stored.oid: stored
             for item in items
@@ -65,6 +68,10 @@ def command(pathspec: tuple[str, ...], groups: tuple[str, ...], remote: str | No
     if failures:
         return Exit.MISSING
     return max((outcome.exit_code for outcome in outcomes), default=Exit.OK)
+
+
+def _named(workspace: Workspace, pathspec: tuple[str, ...]) -> list[Tracked]:
+    return matching(workspace, pathspec) if pathspec else tracked(workspace)
 
 
 def _open(workspace: Workspace, item: Tracked) -> bool:

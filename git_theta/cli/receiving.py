@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
+from git_theta.errors import ThetaError
 from git_theta.model import Manifest, Oid, StoredObject
+
+
+class NoSuchGroup(ThetaError):
+    """No checkpoint that was asked for has a parameter group of such a name."""
+
+
+def require_groups(manifests: Sequence[Manifest], patterns: Sequence[str]) -> None:
+    """Raise :class:`NoSuchGroup` for the first of ``patterns`` that no group's name matches."""
+    names = {group.name for manifest in manifests for entry in manifest.entries for group in entry.groups}
+    for pattern in patterns if manifests else ():
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise NoSuchGroup(f"no parameter group is called {pattern!r}", hint="git theta show PATH lists the groups")
 
 
 def objects_for(manifest: Manifest, patterns: Sequence[str]) -> Iterable[StoredObject]:

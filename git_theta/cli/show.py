@@ -198,9 +198,10 @@ def _text(listing: Listing) -> str:
         for row in listing.rows
     ]
     parameters = sum(prod(row.shape) for row in listing.rows if row.tied_to is None and row.dtype != "opaque")
+    size = f"{listing.size:,} bytes ({human(listing.size)})" if listing.size >= 1000 else human(listing.size)
     totals = (
-        f"{plural(len(listing.rows), 'group')}, {parameters:,} parameters, {listing.size:,} bytes "
-        f"({human(listing.size)}), {listing.skeleton:,} of them skeleton; format {listing.format}"
+        f"{plural(len(listing.rows), 'group')}, {parameters:,} parameters, {size}, "
+        f"{listing.skeleton:,} of them skeleton; format {listing.format}"
     )
     parts = [table(("group", "dtype", "shape", "bytes", "update", "digest"), rows, right=(3,)), "", totals]
     return "\n".join([*parts, *([f"warning: {listing.warning}"] if listing.warning else [])])

@@ -131,8 +131,9 @@ def _plan(
     matched = folder.matches(pattern, dict.fromkeys([*paths, guess]))
     filters = folder.filters(matched)
     named = filter_of(text, pattern)
-    other = {path: name for path, name in filters.items() if name not in NO_FILTER}
     files = tuple(path for path in matched if path in set(paths))
+    shown = {path: path if path in files else os.fsdecode(pattern) for path in matched}
+    other = {shown[path]: name for path, name in filters.items() if name not in NO_FILTER}
     if named not in (None, b"theta"):
         other.setdefault(os.fsdecode(pattern), os.fsdecode(named or b""))
     if other and not replace:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from git_theta.cli.output import warn
-from git_theta.errors import ThetaError
+from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.batch import Attributes, Blobs
 from git_theta.gitio.caller import calling_git_command
 from git_theta.gitio.config import Settings, read_settings
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 
 FORMAT_ATTRIBUTE = "theta-format"
 """The attribute that names a container format instead of letting the content decide."""
+
+
+class NoFolder(ThetaError):
+    """Something else is where the object store should be."""
+
+    exit_code = Exit.USAGE
 
 
 @dataclass
@@ -60,6 +66,11 @@ class Workspace:
         """The objects."""
         settings = self.settings
         folder = settings.store(self.repository.common_dir)
+        if folder.exists() and not folder.is_dir():
+            raise NoFolder(
+                f"{folder} is not a folder, so it cannot hold objects",
+                hint="move it away, or name a folder: git config theta.storage FOLDER",
+            )
         return Store(folder, hardened=settings.hardened, shared=settings.shared)
 
     @cached_property

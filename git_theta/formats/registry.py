@@ -12,6 +12,7 @@ table, of a plug-in, and ``opaque`` will do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -32,6 +33,8 @@ FORMATS: dict[str, str] = {
 """Format name (permanent: written into manifests) to module, in the order they are asked."""
 
 OPAQUE = "opaque"
+FORMAT_NAME = re.compile(r"[a-z][a-z0-9-]*")
+"""What a manifest can hold as a format's name."""
 
 
 class UnknownFormat(ThetaError):
@@ -120,6 +123,8 @@ def check_layout(layout: Layout, size: int) -> Layout:
     A view must stay inside its span. Repeated names get ``~2``, ``~3``... in file order, so that a name is
     always enough to find a group.
     """
+    if not FORMAT_NAME.fullmatch(layout.format):
+        raise MalformedCheckpoint(f"the format is called {layout.format!r}, expected {FORMAT_NAME.pattern}")
     if layout.size != size:
         raise MalformedCheckpoint(f"the layout describes {layout.size:,} bytes, the file has {size:,}")
     end = 0

@@ -7,6 +7,7 @@ an error that carries what Git wrote to stderr, in Git's words.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Collection
 from pathlib import Path
@@ -33,10 +34,26 @@ _LOCAL = {
 _LOCAL_CONFIG = ("GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
 
 
+_UNKNOWN = re.compile(
+    r"fatal: (?:bad revision |ambiguous argument |Not a tree object: |Not a valid object name )"
+    r"'?(.+?)'?(?:: unknown revision.*)?\Z"
+)
+"""How Git's rev-list, diff and ls-tree say that a revision does not exist."""
+
+
 class GitFailed(ThetaError):
     """Git ran and refused."""
 
     exit_code = Exit.NO_REPOSITORY
+
+
+class NoRevision(GitFailed):
+    """Git knows no commit of that name."""
+
+    exit_code = Exit.FAILED
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no revision {name}", hint="git log --oneline --all shows revisions")
 
 
 class NoWorktree(ThetaError):
@@ -95,9 +112,13 @@ def ask_git(
 def _failure(command: list[str], code: int, stderr: str) -> GitFailed:
     """Git's first line as the message, the others as the hint."""
     first, *rest = stderr.strip().splitlines() or [f"exited with code {code}"]
+    unknown = _UNKNOWN.match(first)
+    if unknown:
+        return NoRevision(unknown[1].removesuffix("^{tree}"))
     verb = next((word for word in command[1:] if not word.startswith("-") and "=" not in word), "")
     reason = first.removeprefix("fatal: ").removeprefix("error: ")
-    return GitFailed(f"git {verb}: {reason}", hint="\n".join(rest) or None)
+    advice = "\n".join(line.removeprefix("hint: ") for line in rest if line)
+    return GitFailed(f"git {verb}: {reason}", hint=advice or None)
 
 
 def git_environment(elsewhere: bool, index: Path | None = None) -> dict[str, str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
-from git_theta.errors import ThetaError
+from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.config import read_settings
 from git_theta.gitio.remotes import (
     borrowed_folders,
@@ -23,6 +25,18 @@ from git_theta.lfs.ends import End, LocalEnd
 from git_theta.lfs.git_lfs import GitLfsEnd
 from git_theta.store import Store
 from git_theta.store.registry import register
+
+
+class UnknownRemote(ThetaError):
+    """A word that names no remote and cannot be an address."""
+
+    exit_code = Exit.USAGE
+
+    def __init__(self, name: str, names: list[str]) -> None:
+        near = get_close_matches(name, names, n=1)
+        guess = f"did you mean {near[0]}? " if near else ""
+        known = f"remotes: {', '.join(names)}" if names else "there are none; git remote add NAME URL"
+        super().__init__(f"there is no remote {name!r}", hint=guess + known)
 
 
 class NoSuchFolder(ThetaError):
@@ -43,9 +57,15 @@ class Remote:
 
 
 def find_remote(root: Path, remote: str, *, push: bool = False, url: str | None = None) -> Remote:
-    """The remote of that name or address; ``url`` is the address when Git has told it (pre-push)."""
-    named = remote in remote_names(root)
-    return Remote(remote, url or remote_url(root, remote, push=push), named)
+    """The remote of that name or address; ``url`` is the address when Git has told it (pre-push).
+
+    Raises :class:`UnknownRemote` for a plain word that is neither a remote nor a folder.
+    """
+    names = remote_names(root)
+    found = Remote(remote, url or remote_url(root, remote, push=push), remote in names)
+    if not found.named and not re.search(r"[:/\\]", found.url) and local_folder(root, found.url) is None:
+        raise UnknownRemote(remote, names)
+    return found
 
 
 def end_of(repository: Repository, remote: Remote, terminal: int | None = None) -> End:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from git_theta.gitio import GitFailed, NotARepository, ask_git, find_repository
+from git_theta.gitio.process import NoRevision, NoWorktree
 
 
 @pytest.fixture
@@ -80,9 +81,20 @@ def test_no_repository_is_an_error_with_what_to_type(folder: Path) -> None:
 
 
 def test_a_refusal_carries_the_words_of_git(folder: Path) -> None:
-    with pytest.raises(GitFailed, match="git cat-file: Not a valid object name nothing") as caught:
-        ask_git("cat-file", "blob", "nothing", cwd=folder)
+    with pytest.raises(GitFailed, match="git rev-parse: Needed a single revision") as caught:
+        ask_git("rev-parse", "--verify", "nothing", cwd=folder)
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("command", ["rev-list nothing^{tree}", "diff nothing", "ls-tree -r nothing"])
+def test_a_revision_that_does_not_exist_is_named(folder: Path, command: str) -> None:
+    with pytest.raises(NoRevision, match=r"\Athere is no revision nothing\Z"):
+        ask_git(*command.split(), cwd=folder)
+
+
+def test_inside_the_git_folder_questions_about_files_have_no_worktree(folder: Path) -> None:
+    with pytest.raises(NoWorktree, match="has no worktree here"):
+        ask_git("ls-files", "--others", cwd=folder / ".git")
 
 
 def test_an_expected_exit_code_is_an_answer(folder: Path) -> None:

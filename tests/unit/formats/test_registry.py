@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import invalidate_caches
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,8 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[git_theta.formats]\ntoy = toy_format\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    sys.modules.pop("toy_format", None)
 
 
 def test_format_names_are_pinned_because_manifests_hold_them() -> None:
@@ -42,6 +46,19 @@ def test_a_plugin_is_asked_after_the_built_in_formats() -> None:
     result = scan(BytesSource(b"TOY!data"))
     assert (result.layout.format, result.warning) == ("toy", None)
     assert scan(BytesSource(npy_little_endian().data)).layout.format == "npy"
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("name", ["Toy", "toy model", "", "toy\\n", "1toy"])
+def test_a_plugin_cannot_bring_a_name_that_no_manifest_can_hold(tmp_path: Path, name: str) -> None:
+    module = tmp_path / "toy_format.py"
+    module.write_text(module.read_text().replace('Layout("toy"', f'Layout("{name}"'))
+    sys.modules.pop("toy_format", None)
+    invalidate_caches()
+    result = scan(BytesSource(b"TOY!data"))
+    assert result.layout == opaque(8)
+    assert result.warning is not None
+    assert "the format is called" in result.warning
 
 
 @pytest.mark.usefixtures("toy")
