@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib import import_module
 
 import numpy as np
@@ -99,7 +98,8 @@ def find(name: str) -> Strategy:
 
 def parse(text: str) -> Choice:
     """The choice written as ``NAME`` or ``NAME:PARAMETER=VALUE,...``; raises :class:`BadStrategy` with the reason."""
-    name, _, said = text.strip().partition(":")
+    name, _, said = text.partition(":")
+    name = name.strip()
     strategy = find(name)
     known = {parameter.name: parameter for parameter in strategy.parameters}
     params: dict[str, Value] = {}
@@ -120,6 +120,8 @@ def _plugins() -> dict[str, Callable[[], object]]:
 
 
 def _nearest(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
     near = get_close_matches(name, known, n=1)
     return (f"did you mean {near[0]}? " if near else "") + (f"known: {', '.join(known)}" if known else "it has none")
 

@@ -58,7 +58,8 @@ class Elements:
 
     def values(self, words: Words) -> Floats:
         """The words as numbers; 64-bit integers are rounded."""
-        return words.view(self.native).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN is a number as good as others
+            return words.view(self.native).astype(np.float64)
 
     def encode(self, values: Floats) -> bytes:
         """The bytes of float64 ``values`` in the file, each rounded once, to the nearest, ties to even.

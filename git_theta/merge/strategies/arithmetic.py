@@ -128,6 +128,8 @@ def _everything(block: Block) -> Block:
 
 def _band(task: Task, model: Operand, largest_without: int, largest_with: int) -> Sieve:
     """Keeps the magnitudes that are among so many largest, but not among so many."""
+    if (largest_without, largest_with) == (0, task.count):
+        return _everything
     cuts = largest(lambda: change(task, model), [largest_without, largest_with])
     without, within = (cut.masks() for cut in cuts)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from git_theta.merge.strategies.rows import in_rows, recut, row_of_unit
-from git_theta.merge.strategies.simple import WEIGHT
+from git_theta.merge.strategies.simple import WEIGHT, agreement
 from git_theta.merge.strategies.walk import add, changes, fold, side_by_side, total, weighted_sum, weights
 from git_theta.merge.strategy import Parameter, Strategy
 from git_theta.merge.task import BLOCK, Block, Task
@@ -97,6 +97,7 @@ def _mix(vectors: Iterable[Placed], coefficients: Sequence[float]) -> Iterator[B
     """Σ c θ, or θ_base + Σ c δ."""
     for base, blocks in vectors:
         mixed = weighted_sum(blocks, coefficients)
+        np.copyto(mixed, blocks[0] * sum(coefficients), where=agreement(blocks))  # rounded once; infinities stay
         yield mixed if base is None else add(base, mixed)
 
 
@@ -113,8 +114,9 @@ def _rows_along_arcs(task: Task, t: float, from_base: bool) -> Iterator[Block]:
         ours, theirs = (block.reshape(-1, length) for block in blocks)
         products = (fold(ours * ours), fold(ours * theirs), fold(theirs * theirs))
         shares = np.array([arc(t, *row) for row in zip(*(column.tolist() for column in products), strict=True)])
-        mixed: Block = (ours * shares[:, :1] + theirs * shares[:, 1:]).ravel()
-        yield mixed if base is None else add(base, mixed)
+        mixed = ours * shares[:, :1] + theirs * shares[:, 1:]
+        np.copyto(mixed, ours * shares.sum(axis=1, keepdims=True), where=ours == theirs)
+        yield mixed.ravel() if base is None else add(base, mixed.ravel())
 
 
 def arc(t: float, ours: float, both: float, theirs: float) -> tuple[float, float]:
