@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from git_theta.cli.commands import COMMANDS, EXIT_CODES, CommandTable, group
+from git_theta.cli.commands import COMMANDS, EXIT_CODES, SECTIONS, CommandTable, group
 from git_theta.errors import Exit
 from git_theta.formats.registry import FORMATS
 from git_theta.gitio.config import SETTINGS
@@ -43,6 +43,14 @@ def load(name: str) -> click.Command:
     command = group.get_command(click.Context(group), name)
     assert command
     return command
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_the_man_page_lists_the_commands_of_each_section(title: str) -> None:
+    page = (ROOT / "docs" / "man" / "git-theta.1").read_text(encoding="utf-8")
+    listed = re.search(rf"^\.B {title}\n(.*?)(?=^\.)", page, re.MULTILINE | re.DOTALL)
+    assert listed, f"the man page has no paragraph {title!r}"
+    assert listed[1].replace(",", "").split() == list(SECTIONS[title])
 
 
 def options() -> Iterator[tuple[str, str]]:
