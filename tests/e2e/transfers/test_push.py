@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import GitRepo, make_repository
+from tests.e2e.conftest import GitRepo
 from tests.e2e.lfs_server import BATCH, OBJECT, Fault, Host
 from tests.e2e.support import MODEL, checkpoint, object_path
 from tests.e2e.transfer import (
@@ -21,35 +21,13 @@ from tests.e2e.transfer import (
     change,
     check_whole,
     clone,
-    duplicate,
     lose,
     oids,
     pointers,
-    start,
     there,
 )
 
 AGENT = Path(__file__).with_name("transfer_agent.py")
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> GitRepo:
-    """One commit of one checkpoint."""
-    return start(make_repository(tmp_path_factory.mktemp("first")))
-
-
-@pytest.fixture
-def repo(first: GitRepo, tmp_path: Path) -> GitRepo:
-    """A repository with one commit of one checkpoint."""
-    return duplicate(first, tmp_path)
-
-
-@pytest.fixture
-def remote(repo: GitRepo, host: Host) -> str:
-    """``repo`` with one commit, and an empty repository on a host as its origin."""
-    url = host.create(repo)
-    repo.git("remote", "add", "origin", url)
-    return url
 
 
 def branches(repo: GitRepo, remote: str | Path = "origin") -> dict[str, str]:

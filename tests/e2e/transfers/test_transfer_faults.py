@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import GitRepo, make_repository
+from tests.e2e.conftest import GitRepo
 from tests.e2e.lfs_server import BATCH, OBJECT, VERIFY, Fault, Host
 from tests.e2e.support import MODEL, checkpoint, is_manifest, object_path, status
 from tests.e2e.test_crash import STEPS
@@ -25,10 +25,8 @@ from tests.e2e.transfer import (
     check_placeholder,
     check_whole,
     clone,
-    duplicate,
     oids,
     pointers,
-    start,
     there,
 )
 
@@ -75,26 +73,6 @@ PASSING = {
     "500 for objects": bodies(status=500, times=1),
     "cut off once": bodies(cut=3000, times=1),
 }
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> GitRepo:
-    """One commit of one checkpoint."""
-    return start(make_repository(tmp_path_factory.mktemp("first")))
-
-
-@pytest.fixture
-def repo(first: GitRepo, tmp_path: Path) -> GitRepo:
-    """A repository with one commit of one checkpoint."""
-    return duplicate(first, tmp_path)
-
-
-@pytest.fixture
-def remote(repo: GitRepo, host: Host) -> str:
-    """``repo`` with one commit, and an empty repository on a host as its origin."""
-    url = host.create(repo)
-    repo.git("remote", "add", "origin", url)
-    return url
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import GitRepo, make_repository, user_environment
+from tests.e2e.conftest import GitRepo, user_environment
 from tests.e2e.lfs_server import BATCH, OBJECT, Host
 from tests.e2e.support import MODEL, checkpoint, is_manifest, noise, objects, status
 from tests.e2e.transfer import (
@@ -18,7 +18,6 @@ from tests.e2e.transfer import (
     check_placeholder,
     check_whole,
     clone,
-    duplicate,
     oids,
     start,
     there,
@@ -34,18 +33,6 @@ def large(seed: int) -> bytes:
     groups = {f"{part}.{name}": noise(f"{part}.{name}", seed, 400_000) for part in ("encoder", "head") for name in "ab"}
     content: bytes = save(groups)
     return content
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> GitRepo:
-    """One commit of one checkpoint."""
-    return start(make_repository(tmp_path_factory.mktemp("first")))
-
-
-@pytest.fixture
-def repo(first: GitRepo, tmp_path: Path) -> GitRepo:
-    """A repository with one commit of one checkpoint."""
-    return duplicate(first, tmp_path)
 
 
 @pytest.fixture
