@@ -19,6 +19,7 @@ from enum import Enum
 from filecmp import cmp
 from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -40,6 +41,9 @@ _HANDSHAKES = 20
 _TURNS = 5
 
 
+Data = TypeVar("Data")
+
+
 class Unit(Enum):
     """What a number counts."""
 
@@ -47,17 +51,18 @@ class Unit(Enum):
     BYTES = "bytes"
     YES_NO = "yes/no"
     TIMES = "times"
+    COUNT = "count"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Case(Generic[Data]):
     """One row of the table. ``ratio`` is the most it may be relative to git-lfs, ``limit`` the most in units."""
 
     title: str
     unit: Unit
-    measure: Callable[[Box, Dataset], float]
+    measure: Callable[[Box, Data], float]
     ratio: float | None
-    limit: Callable[[Dataset], float] | None
+    limit: Callable[[Data], float] | None
     systems: tuple[str, ...]
 
 
@@ -80,7 +85,7 @@ class Solo:
     limit: float
 
 
-CASES: list[Case] = []
+CASES: list[Case[Dataset]] = []
 SOLOS: list[Solo] = []
 
 

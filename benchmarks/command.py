@@ -9,22 +9,30 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from benchmarks import report
-from benchmarks.cases import ALL, CASES, SOLOS, Big
+from benchmarks.cases import ALL, CASES, SOLOS, Big, Case
 from benchmarks.report import Row
 from benchmarks.systems import Box, CommandFailed, System, git_lfs, published, theta
+from benchmarks.transfers import SYSTEMS, TRANSFERS, serve, transfers
 from benchmarks.weights import Dataset, dataset, fetch
 
 _HERE = Path(__file__).resolve().parent
 _DOCUMENT = _HERE.parent / "docs" / "benchmarks.md"
+PARTS = ("local", "transfers", "alone")
+Data = TypeVar("Data")
 
 
 @click.command()
 @click.option("--systems", default=",".join(ALL), show_default=True, help="Which to measure, by comma.")
+@click.option(
+    "--parts", default=",".join(PARTS), show_default=True, help="What to measure, by comma; transfers need giftless."
+)
 @click.option("--size", default=500, show_default=True, help="Size of the checkpoint in MB, at least.")
 @click.option("--runs", default=5, show_default=True, help="Alternated runs.")
 @click.option("--published-runs", default=2, show_default=True, help="Runs of the published git-theta, which is slow.")
@@ -36,6 +44,7 @@ _DOCUMENT = _HERE.parent / "docs" / "benchmarks.md"
 @click.option("--write-docs", is_flag=True, help="Put the table into docs/benchmarks.md.")
 def command(
     systems: str,
+    parts: str,
     size: int,
     runs: int,
     published_runs: int,
@@ -52,16 +61,31 @@ def command(
         systems, size, runs, memory_size = "theta,lfs", 100, 2, 300
     data_folder = _HERE / "data"
     source = weights or fetch(data_folder)
+    wanted = _parts(parts.split(","))
     chosen = _systems(systems.split(","), data_folder)
     repeats = {name: min(runs, published_runs) if name == "published" else runs for name in chosen}
     with tempfile.TemporaryDirectory(dir=data_folder, prefix="work-") as work:
         data = dataset(source, Path(work), size * 10**6)
-        rows = _alternate(chosen, repeats, data, Path(work))
-        if memory_size and "theta" in chosen:
+        rows = _alternate(chosen, CASES, repeats, data, Path(work)) if "local" in wanted else []
+        if "transfers" in wanted:
+            between = {name: repeats[name] for name in chosen if name in SYSTEMS}
+            with serve(Path(work) / "server") as server:
+                hosted = transfers(source, Path(work), size * 10**6, server)
+                rows += _alternate(chosen, TRANSFERS, between, hosted, Path(work), size=f"{size} MB")
+        if memory_size and "theta" in chosen and "alone" in wanted:
             rows += _alone(chosen["theta"], Big(source, memory_size * 10**6, Path(work)))
         summary = _summary(data, repeats)
     labels = {name: system.label for name, system in chosen.items()}
     _publish(rows, labels, summary, write_docs)
+
+
+def _parts(names: list[str]) -> list[str]:
+    unknown = sorted(set(names) - set(PARTS))
+    if unknown:
+        raise click.BadParameter(f"{', '.join(unknown)}; known are {', '.join(PARTS)}", param_hint="--parts")
+    if "transfers" in names and not (shutil.which("git-lfs") and find_spec("giftless")):
+        raise click.ClickException("transfers need git-lfs and giftless; ./setup_hooks.sh --test installs both")
+    return names
 
 
 def _systems(names: list[str], folder: Path) -> dict[str, System]:
@@ -75,21 +99,26 @@ def _systems(names: list[str], folder: Path) -> dict[str, System]:
     return {name: makers[name]() for name in ALL if name in names}
 
 
-def _alternate(systems: dict[str, System], repeats: dict[str, int], data: Dataset, work: Path) -> list[Row]:
-    """One run of every system after the other, as often as each is to run."""
-    rows = [Row(case.title, case.unit, case.ratio, case.limit(data) if case.limit else None) for case in CASES]
-    for run in range(max(repeats.values())):
-        for name, system in systems.items():
-            if run < repeats[name]:
-                _say(f"run {run + 1} of {repeats[name]}: {system.label}")
-                _run(system, data, rows, work / "box")
+def _alternate(
+    systems: dict[str, System], cases: list[Case[Data]], repeats: dict[str, int], data: Data, work: Path, **names: str
+) -> list[Row]:
+    """One run of every system after the other, as often as ``repeats`` says; ``names`` fill the titles."""
+    rows = [
+        Row(case.title.format(**names), case.unit, case.ratio, case.limit(data) if case.limit else None)
+        for case in cases
+    ]
+    for run in range(max(repeats.values(), default=0)):
+        for name, times in repeats.items():
+            if run < times:
+                _say(f"run {run + 1} of {times}: {systems[name].label}")
+                _run(systems[name], cases, data, rows, work / "box")
     return rows
 
 
-def _run(system: System, data: Dataset, rows: list[Row], folder: Path) -> None:
+def _run(system: System, cases: list[Case[Data]], data: Data, rows: list[Row], folder: Path) -> None:
     """All cases of one system in one repository; a failure ends them, for later cases build on earlier ones."""
     box = Box(system, folder)
-    for case, row in zip(CASES, rows, strict=True):
+    for case, row in zip(cases, rows, strict=True):
         if system.name not in case.systems:
             continue
         try:
@@ -98,7 +127,7 @@ def _run(system: System, data: Dataset, rows: list[Row], folder: Path) -> None:
             row.failures[system.name] = str(error)
             break
         row.values.setdefault(system.name, []).append(value)
-        _say(f"  {case.title}: {report.show(value, case.unit)}")
+        _say(f"  {row.title}: {report.show(value, case.unit)}")
     shutil.rmtree(folder)
 
 

@@ -94,6 +94,8 @@ def show(value: float, unit: Unit) -> str:
         return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s"
     if unit is Unit.TIMES:
         return f"{value:.2f}"
+    if unit is Unit.COUNT:
+        return f"{value:,.0f}"
     for size, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if value >= size:
             return f"{value / size:.{2 if value < 10 * size else 1 if value < 100 * size else 0}f} {name}"

@@ -96,10 +96,17 @@ def scale(source: Path, target: Path, size: int, seed: int = 0) -> int:
 
 def one_group(source: Path, target: Path, size: int) -> None:
     """Write a checkpoint whose only group has ``size`` bytes: the model's floats again and again, moved."""
-    size -= size % 4
+    equal_groups(source, target, size, 1)
+
+
+def equal_groups(source: Path, target: Path, size: int, count: int, seed: int = 0) -> None:
+    """Write the model's floats again and again, moved, as ``weight.0`` and so on: ``count`` groups of equal size."""
+    each = size // count // 4 * 4
+    size = each * count
     with open(target, "wb") as file:
-        file.write(_render({"weight": ("F32", (size // 4,), 0, size)}))
-        noise = np.random.Generator(np.random.PCG64(0))
+        groups = range(count)
+        file.write(_render({f"weight.{at}": ("F32", (each // 4,), at * each, (at + 1) * each) for at in groups}))
+        noise = np.random.Generator(np.random.PCG64(seed))
         while size:
             for dtype, data in _groups(source):
                 if dtype == "F32":

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from benchmarks.cases import Unit
 from benchmarks.report import BEGIN, END, Row, insert, record, show, table
-from benchmarks.weights import change, one_group, scale
+from benchmarks.weights import change, equal_groups, one_group, scale
 
 LABELS = {"theta": "git-theta", "lfs": "git-lfs"}
 
@@ -58,6 +58,15 @@ def test_one_group_fills_its_size_exactly(model: Path, tmp_path: Path) -> None:
     assert [values.nbytes for values in load_file(target).values()] == [4004]
 
 
+def test_equal_groups_are_equal_in_size_only(model: Path, tmp_path: Path) -> None:
+    target, other = tmp_path / "equal.safetensors", tmp_path / "other.safetensors"
+    equal_groups(model, target, 8000, 4)
+    equal_groups(model, other, 8000, 4, seed=1)
+    groups = load_file(target)
+    assert [values.nbytes for values in groups.values()] == [2000] * 4
+    assert len({values.tobytes() for values in [*groups.values(), *load_file(other).values()]}) == 8
+
+
 def test_a_ratio_is_the_median_of_ratios_within_runs() -> None:
     row = Row("add", Unit.SECONDS, ratio=0.6, values={"theta": [1.0, 3.0, 1.0], "lfs": [2.0, 4.0, 10.0]})
     assert row.relative() == 0.5
@@ -92,6 +101,7 @@ def test_numbers_are_shown_with_three_digits() -> None:
     assert shown == ["12 bytes", "1.54 kB", "93.5 MB", "133 MB", "3.00 GB"]
     assert [show(n, Unit.SECONDS) for n in (0.1234, 41.04)] == ["0.12 s", "41.0 s"]
     assert show(1.4142, Unit.TIMES) == "1.41"
+    assert show(1200.0, Unit.COUNT) == "1,200"
     assert [show(n, Unit.YES_NO) for n in (1.0, 0.0)] == ["yes", "no"]
 
 
