@@ -58,11 +58,16 @@ def _print(workspace: Workspace, paths: Sequence[str], wish: Wish) -> None:
 
 
 def _history(workspace: Workspace, paths: Sequence[str], wish: Wish) -> Iterator[tuple[Commit, list[Report]]]:
-    """The commits that changed matching groups, newest first, with what each changed against its first parent."""
+    """The commits that changed matching groups, newest first, with what each changed against its first parent.
+
+    A file is followed below the commit that gave it its name.
+    """
     ancestry = Ancestry(workspace, "HEAD")
     names = [from_root(workspace, path) for path in paths] or [item.path for item in tracked(workspace)]
     for commit, parents in ancestry.parents.items():
         pairs = [pair for name in names if (pair := _pair(ancestry, commit, parents, name))]
+        sources = (pair.old.path for pair in pairs if pair.old)
+        names += [source for source in dict.fromkeys(sources) if source not in names]
         reports = [_without_merged(ancestry, parents[1:], _report(workspace, pair, wish), pair) for pair in pairs]
         telling = [report for report in reports if report.comparison.changes]
         if telling:

@@ -132,7 +132,8 @@ def _heatmap(shown: Sequence[Line]) -> dict[str, Any] | None:
         relative = next((s.relative for s in line.statistics if s.relative is not None), None)
         if number and relative is not None and math.isfinite(relative):
             kind = f"{line.name[: number.start()]}#{line.name[number.end() :]}"
-            found[kind, int(number[0])] = (relative, f"{line.name}: {scientific(relative)}".replace("<", "‹"))
+            said = "; ".join([f"{line.name}: {scientific(relative)}", *(r.text for r in remarks(line) if r.loud)])
+            found[kind, int(number[0])] = (relative, said.replace("<", "‹"))
     kinds = list(dict.fromkeys(kind for kind, _ in found))
     layers = sorted({layer for _, layer in found})
     if not kinds:

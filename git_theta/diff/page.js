@@ -75,13 +75,20 @@ function histogram(file, node, title) {
   };
 }
 
+// A narrow column breaks a name after its dots and underscores.
+function breakable(name) {
+  return name.split(/(?<=[._])/).flatMap((part, at) => (at ? [make("wbr"), part] : [part]));
+}
+
 function cell(group, column) {
   const value = group[column.key];
   const td = make("td", column.number ? { class: "number" } : {});
-  td.textContent = group.texts[column.key] ?? (value === null ? "" : value);
   if (column.key === "name") {
     td.className = "name";
+    td.append(...breakable(value));
     for (const remark of group.remarks) td.append(make("small", remark.loud ? { class: "loud" } : {}, remark.text));
+  } else {
+    td.textContent = group.texts[column.key] ?? (value === null ? "" : value);
   }
   if (column.key === "kind") td.className = value;
   return td;

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from git_theta.diff.finding import Nature, Statistics
 from git_theta.diff.records import Change, Comparison, Kind, Value
 from git_theta.diff.report import Line, Report, old_names, parameters
+from git_theta.errors import Exit, ThetaError
 
 HEADINGS = ("dtype", "shape", "changed", "‖Δ‖/‖W‖", "max |Δ|", "cosine", "stored")
 """What the cells of a line are called, in their order."""
@@ -84,10 +85,14 @@ def remarks(line: Line) -> list[Remark]:
         found.append(Remark(f"shares its bytes now with {', '.join(map(printable, first.tied))}"))
     if first.untied:
         found.append(Remark(f"no longer shares its bytes with {', '.join(map(printable, first.untied))}"))
-    problems = dict.fromkeys(str(finding.problem) for finding in line.findings if finding.problem)
+    problems = dict.fromkeys(_problem(finding.problem) for finding in line.findings if finding.problem)
     done = "looked at" if line.kind is Kind.ADDED else "compared"
     found += [Remark(f"values not {done}: {problem}") for problem in list(problems)[:1]]
     return found
+
+
+def _problem(error: ThetaError) -> str:
+    return "they are not on this machine" if error.exit_code == Exit.MISSING else str(error)
 
 
 def _values(line: Line) -> list[Remark]:
@@ -159,8 +164,8 @@ def _resized(old: tuple[int, ...], new: tuple[int, ...], statistics: list[Statis
 
 def heading(report: Report) -> str:
     """The first line, as Git's own diffs begin."""
-    old = f"a/{report.old_path}" if report.old_path is not None else "/dev/null"
-    new = f"b/{report.new_path}" if report.new_path is not None else "/dev/null"
+    sides = (("a", report.old_path), ("b", report.new_path))
+    old, new = (f"{side}/{path.lstrip('/')}" if path is not None else "/dev/null" for side, path in sides)
     return f"diff --theta {old} {new}"
 
 

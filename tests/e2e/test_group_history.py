@@ -55,6 +55,8 @@ def test_blame_follows_renames_of_file_and_group(repo: GitRepo) -> None:
     repo.commit("groups renamed")
     found = blame(repo, "renamed.safetensors")
     assert found == {f"layer.{letter}": "second" if letter == "c" else "first" for letter in "abcdef"}
+    log = [line for line in repo.theta("log", "--stat", "--group", "*c").splitlines() if "Ada: " in line]
+    assert [line.split(": ")[1] for line in log] == ["groups renamed", "second", "first"]
 
 
 def test_groups_that_a_merge_took_from_one_side_are_not_its_own(repo: GitRepo) -> None:
