@@ -70,7 +70,8 @@ class Elements:
         """
         if not self.writable:
             raise ValueError(f"{self.native.name} has no nearest element to a number")
-        numbers = np.where(np.isnan(values), np.nan, values)
+        nan = np.isnan(values)
+        numbers = np.where(nan, np.nan, values) if nan.any() else values
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             # ml_dtypes goes by way of float32 and would round twice.
             narrow = numbers if self.native.kind == "f" and self.native.isbuiltin == 1 else _to_odd(numbers)

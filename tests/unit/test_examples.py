@@ -17,10 +17,13 @@ import pytest
 from numpy.typing import NDArray
 
 from git_theta.formats import BytesSource, MalformedCheckpoint, check_layout, scan
+from git_theta.merge.registry import BadStrategy, names, parse
 from git_theta.model import Group, Span
+from tests.unit.merge.operands import merge, task
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PLUGIN = EXAMPLES / "format_plugin"
+STRATEGY = EXAMPLES / "merge_plugin"
 
 
 def test_the_training_loop_commits_each_epoch_at_the_cost_of_the_head(tmp_path: Path) -> None:
@@ -79,18 +82,35 @@ def test_the_plugin_refuses_an_array_that_does_not_fill_the_file(plugin: ModuleT
         plugin.scan(BytesSource(content))
 
 
-def test_an_installed_plugin_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def install(package: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What pip would make of the package, made by hand: its metadata and its module on the path."""
-    project = (PLUGIN / "pyproject.toml").read_text(encoding="utf-8")
-    point = re.search(r'^\[project.entry-points."git_theta.formats"\]\n(\w+) = "(\w+)"$', project, re.MULTILINE)
+    project = (package / "pyproject.toml").read_text(encoding="utf-8")
+    name = re.search(r'^name = "(.+)"$', project, re.MULTILINE)
+    point = re.search(r'^\[project.entry-points."([\w.]+)"\]\n(\w+) = "([\w:]+)"$', project, re.MULTILINE)
+    assert name
     assert point
-    information = tmp_path / "git_theta_idx-0.1.0.dist-info"
+    information = folder / f"{name[1].replace('-', '_')}-0.1.0.dist-info"
     information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: git-theta-idx\nVersion: 0.1.0\n")
-    (information / "entry_points.txt").write_text(f"[git_theta.formats]\n{point[1]} = {point[2]}\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.syspath_prepend(PLUGIN)
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name[1]}\nVersion: 0.1.0\n")
+    (information / "entry_points.txt").write_text(f"[{point[1]}]\n{point[2]} = {point[3]}\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.syspath_prepend(package)
+
+
+def test_an_installed_plugin_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(PLUGIN, tmp_path, monkeypatch)
     content = idx(np.zeros((3, 5), "u1"), 8)
     found = scan(BytesSource(content))
     assert (found.layout.format, found.warning) == ("idx", None)
     assert scan(BytesSource(content + b"x")).layout.format == "opaque"
+
+
+def test_an_installed_strategy_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadStrategy):
+        parse("median")
+    install(STRATEGY, tmp_path, monkeypatch)
+    assert "median" in names()
+    given = task([1.0, 1.0, 1.0], [[1.0, 9.0, 2.0], [5.0, 7.0, 0.0]])
+    assert merge("median", given).tolist() == [1.0, 7.0, 1.0]
+    assert merge("median:base=false", given).tolist() == [3.0, 8.0, 1.0]
+    assert parse("median:base=true").text == "median"

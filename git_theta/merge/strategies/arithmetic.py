@@ -134,7 +134,9 @@ def _band(task: Task, model: Operand, largest_without: int, largest_with: int) -
     without, within = (cut.masks() for cut in cuts)
 
     def sieve(block: Block) -> Block:
-        block[~(within.of(block) & ~without.of(block))] = 0.0
+        taken = within.of(block)
+        taken ^= without.of(block)
+        np.copyto(block, 0.0, where=~taken)
         return block
 
     return sieve

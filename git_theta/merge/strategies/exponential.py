@@ -5,6 +5,8 @@ NumPy's own differs in the last bit from one processor to another. This one adds
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from git_theta.merge.task import Block
@@ -12,6 +14,7 @@ from git_theta.merge.task import Block
 _LN2 = 0.6931471805599453
 _LN2_HIGH = 0.693147180369123816490  # 32 bits of it: times an exponent it is exact
 _LN2_LOW = 1.90821492927058770002e-10
+_SERIES = [1.0 / math.factorial(term) for term in range(13, -1, -1)]
 _LEAST = -745.0  # the smallest float64 is e to about this
 
 
@@ -23,10 +26,9 @@ def exponential(values: Block) -> Block:
     values = np.maximum(values, _LEAST)
     exponent = np.rint(values / _LN2)
     rest = (values - exponent * _LN2_HIGH) - exponent * _LN2_LOW
-    result = np.ones_like(rest)
-    for term in range(13, 0, -1):
+    result = np.full_like(rest, _SERIES[0])
+    for coefficient in _SERIES[1:]:
         result *= rest
-        result /= term
-        result += 1.0
+        result += coefficient
     exponent[np.isnan(exponent)] = 0.0
     return np.ldexp(result, exponent.astype(np.int32))

@@ -100,11 +100,13 @@ def _count(read: Read, prefixes: set[int], shift: int) -> dict[int, NDArray[Any]
     """How many numbers have each digit at ``shift`` behind each of the prefixes."""
     tables: dict[int, NDArray[Any]] = {prefix: np.zeros(1 << _DIGIT, np.int64) for prefix in prefixes}
     for block in read():
-        bits = _magnitudes(block) >> np.uint64(shift)
+        bits = _magnitudes(block)
+        bits >>= np.uint64(shift)
         for prefix, table in tables.items():
             digits = bits - np.uint64(prefix << _DIGIT)  # numbers with smaller prefixes wrap around to huge ones
-            digits = digits[digits < 1 << _DIGIT]
-            np.add(table, np.bincount(digits.astype(np.intp), minlength=1 << _DIGIT), out=table)
+            inside = digits < 1 << _DIGIT
+            digits = digits if inside.all() else digits[inside]
+            np.add(table, np.bincount(digits.view(np.int64), minlength=1 << _DIGIT), out=table)
     return tables
 
 

@@ -41,7 +41,7 @@ def less(block: Block, base: Block) -> Block:
     """``block`` − ``base``, in place; equal infinities differ by 0."""
     same = block == base
     block -= base
-    block[same] = 0.0
+    np.copyto(block, 0.0, where=same)
     return block
 
 
@@ -63,7 +63,7 @@ def agreeing(deltas: Sequence[Block], votes: Sequence[float], given: Sequence[fl
     merged: Block = elected * 0.0  # NaN where there is no telling
     share = np.zeros_like(merged)
     for delta, ballot, weight in zip(deltas, ballots, given, strict=True):
-        agrees = np.sign(ballot) * elected > 0.0
+        agrees = ballot * elected > 0.0
         merged += np.where(agrees, delta * weight, 0.0)
         share += agrees * abs(weight)
     if normalize:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from git_theta.errors import Exit
-from git_theta.merge.registry import BUILT_IN, BadStrategy, find, names, parse
+from git_theta.merge.registry import BUILT_IN, BadStrategy, Choice, find, names, parse
 from git_theta.merge.strategy import Parameter
 
 
@@ -103,3 +104,12 @@ def test_an_entry_point_that_loads_no_strategy_of_its_name_is_refused(
     with pytest.raises(BadStrategy, match="loads 5, expected a Strategy of that name"):
         find("wrong")
     assert find("ours").name == "ours"
+
+
+def test_the_documentation_has_every_strategy_with_its_parameters_and_defaults() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "merging.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (.*?) \|(.*?)\|", text.split("\n## Strategies\n")[1].split("\n## ")[0], re.MULTILINE)
+    said = {name: set(parameters.split()) for strategies, parameters in table for name in strategies.split()}
+    for name in BUILT_IN:
+        choices = [Choice(find(name), {p.name: p.default}).text.partition(":")[2] for p in find(name).parameters]
+        assert said[f"`{name}`"] == {f"`{choice.removesuffix('=None')}`" for choice in choices}, name
