@@ -85,7 +85,7 @@ function cell(group, column) {
   const td = make("td", column.number ? { class: "number" } : {});
   if (column.key === "name") {
     td.className = "name";
-    td.append(...breakable(value));
+    td.append(make("span", {}, ...breakable(value)));
     for (const remark of group.remarks) td.append(make("small", remark.loud ? { class: "loud" } : {}, remark.text));
   } else {
     td.textContent = group.texts[column.key] ?? (value === null ? "" : value);
