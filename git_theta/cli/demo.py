@@ -20,7 +20,7 @@ _MODEL = "model.safetensors"
 @click.command("demo")
 @click.option("--keep", is_flag=True, help="Leave the repository for a look around.")
 def command(keep: bool) -> None:
-    """Build a small model and show: track, add, commit, change one layer, what that cost, what changed, checkout.
+    """Build a small model and show: track, add, commit, change one layer, what changed, checkout, push and clone.
 
     Works in a temporary repository of its own; needs neither torch nor git-lfs nor network.
 
@@ -31,7 +31,7 @@ def command(keep: bool) -> None:
         _Demo(folder).run()
     finally:
         if keep:
-            click.echo(f"\nThe repository is yours to explore: cd {shlex.quote(str(folder))}")
+            click.echo(f"\nThe repository is yours to explore: cd {shlex.quote(str(folder / 'repo'))}")
         else:
             _remove(folder)
 
@@ -50,23 +50,25 @@ class _Demo:
     """The story, command by command."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder = folder / "repo"
+        self._config = folder / "gitconfig"
         self._env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
-            "GIT_CONFIG_GLOBAL": str(folder / ".demo-gitconfig"),
+            "GIT_CONFIG_GLOBAL": str(self._config),
             "GIT_CONFIG_NOSYSTEM": "1",
             "PATH": os.pathsep.join([str(Path(sys.argv[0]).resolve().parent), os.environ.get("PATH", os.defpath)]),
         }
 
     def run(self) -> None:
         """Tell the story; raises CalledProcessError where a command fails."""
-        (self._folder / ".demo-gitconfig").write_text(
+        self._folder.mkdir()
+        self._config.write_text(
             "[user]\n\tname = Demo\n\temail = demo@example.com\n[init]\n\tdefaultBranch = main\n"
             "[advice]\n\tdetachedHead = false\n[core]\n\tpager = cat\n"
         )
-        self._say("A repository, and a transformer of four layers:")
+        self._say("A repository that knows git-theta, and a transformer of four layers:")
         self._git("init", "--quiet", ".")
-        self._git("theta", "install", "--local")
+        self._git("theta", "install")
         first = self._save(_model())
 
         self._say("Track it, then plain Git:")
@@ -86,12 +88,23 @@ class _Demo:
         self._say("Both versions come back, byte for byte:")
         for revision, (digest, _) in (("HEAD~1", first), ("HEAD", second)):
             self._git("checkout", "--quiet", revision, "--", _MODEL)
-            found = self._sha256()
-            click.echo(f"  sha256 {found}  {'the same as saved' if found == digest else 'NOT what was saved'}")
-            if found != digest:
-                raise click.ClickException("the checkout is not what was added; please report this")
+            self._compare(self._folder, digest)
+
+        self._say("Objects travel with commits, here to a remote on a path and into a clone:")
+        self._git("init", "--quiet", "--bare", "../remote.git")
+        self._git("push", "--quiet", "../remote.git", "main")
+        self._git("clone", "--quiet", "../remote.git", "../clone")
+        self._compare(self._folder.with_name("clone"), self._sha256())
+
         self._say("Every object is sound:")
         self._git("theta", "fsck")
+
+    def _compare(self, folder: Path, digest: str) -> None:
+        """Show the sha256 of the model in ``folder``; raises ClickException unless it is ``digest``."""
+        found = _sha256(folder)
+        click.echo(f"  sha256 {found}  {'the same as saved' if found == digest else 'NOT what was saved'}")
+        if found != digest:
+            raise click.ClickException("the checkout is not what was added; please report this")
 
     def _say(self, text: str) -> None:
         click.secho(f"\n{text}", bold=True)
@@ -111,11 +124,15 @@ class _Demo:
         return self._sha256(), len(content)
 
     def _sha256(self) -> str:
-        return sha256((self._folder / _MODEL).read_bytes()).hexdigest()
+        return _sha256(self._folder)
 
     def _stored(self) -> int:
         objects = self._folder / ".git" / "theta" / "objects"
         return sum(file.stat().st_size for file in objects.rglob("*") if file.is_file())
+
+
+def _sha256(folder: Path) -> str:
+    return sha256((folder / _MODEL).read_bytes()).hexdigest()
 
 
 def _model() -> bytes:
