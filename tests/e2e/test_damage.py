@@ -95,11 +95,16 @@ def objects_of(repo: GitRepo, revision: str) -> list[str]:
     return [line.split()[1] for line in manifest.splitlines() if line.startswith("object ")]
 
 
-def each_harmed(pristine: GitRepo, harm: Harm, folder: Path, revision: str = "broken") -> Iterator[tuple[GitRepo, str]]:
-    """For each object of ``revision``, a copy of the repository with that object harmed, and its oid."""
+def each_harmed(
+    pristine: GitRepo, harm: Harm, folder: Path, revision: str = "broken", turn: int | None = None
+) -> Iterator[tuple[GitRepo, str]]:
+    """For each object of ``revision``, a copy of the repository with that object harmed, and its oid.
+
+    Where two objects differ no more than in their turn, ``turn`` chooses one.
+    """
     oids = objects_of(pristine, revision)
     assert len(oids) == 2
-    for oid in oids:
+    for oid in oids if turn is None else [oids[turn % 2]]:
         copy = pristine.at(folder / oid[:12])
         shutil.copytree(pristine.path, copy.path, symlinks=True)
         path = object_path(copy, oid)
@@ -135,7 +140,9 @@ def check_message(said: str, oid: str) -> None:
 def test_git_finishes_with_a_placeholder_says_why_and_the_remedy_works(
     pristine: GitRepo, tmp_path: Path, command: tuple[str, ...], harm: Harm
 ) -> None:
-    for repo, oid in each_harmed(pristine, harm, tmp_path):
+    """Checkout meets each object with each harm; the other commands take turns, so that each meets both objects."""
+    at = list(COMMANDS.values()).index(command)
+    for repo, oid in each_harmed(pristine, harm, tmp_path, turn=at + HARMS.index(harm) if at else None):
         if command[0] == "revert":
             repo.git("checkout", "--quiet", "undo")
         said = repo.run("git", *command).stderr.decode()
