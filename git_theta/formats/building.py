@@ -6,10 +6,10 @@ as it is, byte for byte, but for what the container derives from values (the CRC
 format's plug-in writes a new one. What always holds: the plug-in's own ``scan`` finds exactly the asked groups in
 what leaves here, and no byte of a tensor is read.
 
-A plug-in takes part by two optional functions. ``restore(template, sides, pieces)`` yields (place in the file, bytes)
-for what follows from the values of pieces that are not those of the side at ``template``; a format without such bytes
-has none.
-``write(sides, pieces, leaves)`` yields the new file as its bytes and, in their places, the pieces.
+A plug-in takes part by three optional functions. ``leaves(source)`` gives the values besides tensors by path.
+``restore(template, sides, pieces)`` yields (place in the file, bytes) for what follows from values, when the skeleton
+of the side at ``template`` stays. ``write(sides, pieces, leaves)`` yields the new file as its bytes and, in their
+places, the pieces.
 """
 
 from __future__ import annotations

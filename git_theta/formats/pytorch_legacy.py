@@ -69,7 +69,7 @@ def write(sides: Sequence[Side], pieces: Sequence[Piece], leaves: Leaves) -> lis
         if side.layout.format == FORMAT:
             head = _read_head(side.frame, exact=at in used)
             records = _find_records(side.frame, name_tensors(head.root), head.keys, head.end)
-            trees.append(read_tree(at, sides, head.root, records, at in used))
+            trees.append(read_tree(at, side, head.root, records, at in used))
     root = write_pickle(merge_trees(trees, pieces, leaves))
     start = sides[0].frame.read(0, _read_head(sides[0].frame).start)
     parts: list[Part] = [start + root + write_pickle([str(place) for place in range(len(pieces))])]

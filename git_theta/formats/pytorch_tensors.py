@@ -156,9 +156,10 @@ def name_leaves(root: Value, prefix: str = "") -> dict[str, Value]:
     return dict(_limited((name, (name, found)) for name, found in _walk(root, prefix) if not isinstance(found, Tensor)))
 
 
-def names_in(root: Value, prefix: str) -> Iterator[tuple[str, bool]]:
-    """The name that every tensor has as a group, and every leaf below ``root``, and whether it is a tensor."""
-    return ((found.name, True) if isinstance(found, Tensor) else (name, False) for name, found in _walk(root, prefix))
+def names_in(root: Value, prefix: str) -> Iterator[tuple[str, Value | Tensor]]:
+    """Every tensor below ``root`` by the name it has as a group, and every leaf by its path."""
+    for name, found in _walk(root, prefix):
+        yield (_encodable(found.name) if isinstance(found, Tensor) else name), found
 
 
 def check_names(root: Value) -> None:

@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 from git_theta.formats.pickle_reader import Call, PersistentId, Value
 from git_theta.formats.pickle_reader import Mapping as Dict
+from git_theta.formats.pickle_writer import are_same
 from git_theta.formats.pieces import CannotBuild, Leaves, Piece, Side
-from git_theta.formats.pytorch_tensors import Record, check_names, is_unit, key_name, names_in, parse_storage
+from git_theta.formats.pytorch_tensors import Record, Tensor, check_names, is_unit, key_name, names_in, parse_storage
+from git_theta.formats.registry import OPAQUE
 
 DEPTH_LIMIT = 100
 """Containers inside each other: every one takes a few frames of Python's stack."""
@@ -26,25 +28,26 @@ _Pairs = list[tuple[Value, Value]]
 class Tree(NamedTuple):
     """What the pickle of one side says. ``storages`` are the places of its spans by the keys of the storages there."""
 
-    side: int
+    place: int
+    side: Side
     root: Value
     storages: Mapping[str, int]
-    is_base: bool
 
 
-def read_tree(at: int, sides: Sequence[Side], root: Value, records: Mapping[str, Record], used: bool) -> Tree:
-    """The tree of the side at ``at``, whose storages are where ``records`` say.
+def read_tree(place: int, side: Side, root: Value, records: Mapping[str, Record], used: bool) -> Tree:
+    """The tree of the side at ``place``, whose storages are where ``records`` say.
 
-    Raises :class:`CannotBuild` when the side is ``used`` and names do not tell its values apart.
+    Raises :class:`CannotBuild` and :class:`MalformedCheckpoint` when the side is ``used`` and names do not tell its
+    values apart.
     """
-    names = [name for name, is_tensor in names_in(root, "") if is_tensor] if used else []
-    if len({*names}) < len(names):
-        raise CannotBuild("some of its tensors have the same name")
     if used:
+        names = [name for name, found in names_in(root, "") if isinstance(found, Tensor)]
+        if len({*names}) < len(names):
+            raise CannotBuild("some of its tensors have the same name")
         check_names(root)
-    starts = {span.start: place for place, span in enumerate(sides[at].layout.spans)}
+    starts = {span.start: at for at, span in enumerate(side.layout.spans)}
     storages = {key: starts[record.start] for key, record in records.items() if record.start in starts}
-    return Tree(at, root, storages, sides[at].is_base)
+    return Tree(place, side, root, storages)
 
 
 def merge_trees(trees: Sequence[Tree], pieces: Sequence[Piece], leaves: Leaves) -> Value:
@@ -56,12 +59,12 @@ class _Merge:
     """What was decided, and what was taken already."""
 
     def __init__(self, trees: Sequence[Tree], pieces: Sequence[Piece], leaves: Leaves) -> None:
-        self._roots = {tree.side: tree.root for tree in trees}
-        self._storages = {tree.side: tree.storages for tree in trees}
-        self._bases = {tree.side for tree in trees if tree.is_base}
-        self._wanted = {(group.name, True): piece.side for piece in pieces for group in piece.groups}
-        self._wanted |= {(path, False): side for path, side in leaves.items()}
-        self._places = {(piece.side, piece.span): place for place, piece in enumerate(pieces)}
+        self._roots = {tree.place: tree.root for tree in trees}
+        self._storages = {tree.place: tree.storages for tree in trees}
+        self._bases = {tree.place for tree in trees if tree.side.is_base}
+        self._tensors = {group.name: piece.side for piece in pieces for group in piece.groups}
+        self._leaves = leaves
+        self._places = _places(trees, pieces)
         self._taken: dict[int, Value] = {}  # by the identity of the original, which the roots keep alive
 
     def merge(self) -> Value:
@@ -93,17 +96,35 @@ class _Merge:
         return having == versions if self._bases & nodes.keys() else bool(having)
 
     def _unit(self, path: str, nodes: Mapping[int, Value]) -> Value:
-        """The unit from the side that all parts of it are taken from."""
-        for side, node in nodes.items():
-            names = list(names_in(node, path))
-            taken = [self._wanted.get(name) == side for name in names]
-            if names and all(taken):
-                return self._take(side, node, 0)
-            if any(taken):
-                raise CannotBuild(f"{path!r} is one value, its parts cannot come from different versions")
-            if not names and side not in self._bases and self._stays(nodes):
-                return self._take(side, node, 0)
+        """The unit from the side that its parts are taken from, or from one that says the same of them."""
+        parts = {side: list(names_in(node, path)) for side, node in nodes.items()}
+        wanted = {side: [self._wanted(name, part) for name, part in own] for side, own in parts.items()}
+        if all(at is None for own in wanted.values() for at in own):
+            kept = [side for side, own in parts.items() if not own and side not in self._bases]
+            return self._take(kept[0], nodes[kept[0]], 0) if kept and self._stays(nodes) else _ABSENT
+        whole = [side for side, own in wanted.items() if own and all(at == side for at in own)]
+        for side in whole or parts:
+            if parts[side] and all(self._says(side, name, part, parts) for name, part in parts[side]):
+                return self._take(side, nodes[side], 0)
+        if any(side in own for side, own in wanted.items()):
+            raise CannotBuild(f"{path!r} is one value, its parts cannot come from different versions")
         return _ABSENT
+
+    def _wanted(self, name: str, part: Value | Tensor) -> int | None:
+        """The side that a tensor or leaf is taken from; None when it is not in the result."""
+        return self._tensors.get(name) if isinstance(part, Tensor) else self._leaves.get(name)
+
+    def _says(
+        self, side: int, name: str, part: Value | Tensor, parts: Mapping[int, Sequence[tuple[str, Value | Tensor]]]
+    ) -> bool:
+        """Whether a side describes a tensor, or has a leaf, just as the one does that it is taken from."""
+        wanted = self._wanted(name, part)
+        if wanted is None or wanted == side:
+            return wanted == side
+        if isinstance(part, Tensor):
+            return (side, self._storages[side].get(part.storage.key, -1)) in self._places
+        theirs = [leaf for own, leaf in parts.get(wanted, ()) if own == name and not isinstance(leaf, Tensor)]
+        return bool(theirs) and are_same(part, theirs[-1])
 
     def _container(self, path: str, nodes: Mapping[int, Value], depth: int) -> tuple[Value, bool]:
         """Containers of one kind put together, and whether anything is in the result."""
@@ -204,6 +225,21 @@ class _Merge:
 
 _ABSENT = PersistentId(None)
 """Stands for what is not in the result; no value of a pickle is this object."""
+
+
+def _places(trees: Sequence[Tree], pieces: Sequence[Piece]) -> dict[tuple[int, int], int]:
+    """The places of the pieces by (side, span): the spans they are like, and those that differ only in their values.
+
+    What an opaque group is, only its own side says.
+    """
+    places = {(piece.side, piece.span): place for place, piece in enumerate(pieces)}
+    alike = {(piece.length, frozenset(piece.groups)): place for place, piece in enumerate(pieces)}
+    for tree in trees:
+        for at, span in enumerate(tree.side.layout.spans):
+            place = alike.get((span.length, frozenset(span.groups)))
+            if place is not None and all(group.dtype != OPAQUE for group in span.groups):
+                places.setdefault((tree.place, at), place)
+    return places
 
 
 def _alike(nodes: Mapping[int, Value]) -> Iterator[dict[int, Value]]:

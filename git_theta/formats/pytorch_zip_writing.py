@@ -62,7 +62,7 @@ def _read_trees(sides: Sequence[Side], used: set[int]) -> list[Tree]:
                 raise CannotBuild("it holds TorchScript, whose code and tensors have to fit together")
             orders.add(is_big_endian(side.frame, folder.get("byteorder")))
         root = read_root(side.frame, folder.get("data.pkl"), exact=at in used)
-        trees.append(read_tree(at, sides, root, records_in(folder, "data/"), at in used))
+        trees.append(read_tree(at, side, root, records_in(folder, "data/"), at in used))
     if len(orders) > 1:
         raise CannotBuild("the two sides are PyTorch files of different byte order")
     return trees

@@ -6,6 +6,7 @@ import argparse
 import collections
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from git_theta.formats.building import CannotBuild, Side, build
 from tests.contract.format_samples import BUILDERS, torch_file
-from tests.unit.formats.merging import merge, pieces_of, side
+from tests.unit.formats.merging import glue, merge, pieces_of, side
 
 ZIP_AND_LEGACY = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 
@@ -151,8 +152,7 @@ def test_empty_containers_stay_unless_a_side_deleted_them() -> None:
     theirs = side(torch_file({"w": full(1, 1), "kept": {}, "emptied": {}, "lr": 1, "also": {}}))
     sides = [ours, theirs, Side(base.frame, base.layout, is_base=True)]
     built = build("pytorch-zip", sides, pieces_of(0, ours.layout), {"epoch": 0, "lr": 1})
-    data = built.skeleton[: built.layout.spans[0].start] + full(1, 1).numpy().tobytes()
-    found = load(data + built.skeleton[built.layout.spans[0].start :])
+    found = load(glue(built, {"w": full(1, 1).numpy().tobytes()}))
     found.pop("w")
     assert found == {"kept": {}, "emptied": {}, "n": [], "epoch": 2, "lr": 1, "also": {}}
 
@@ -219,3 +219,59 @@ def test_a_checkpoint_that_contains_itself_is_refused() -> None:
     loop["self"] = loop
     with pytest.raises(CannotBuild, match="itself"):
         merge([torch_file(loop), torch_file({"n": full(1, 1)})])
+
+
+def test_lists_shared_a_million_times_are_refused_at_once() -> None:
+    bomb: list[Any] = [1]
+    for _ in range(30):
+        bomb = [bomb, bomb]
+    with pytest.raises(CannotBuild, match="shares too much"):
+        merge([torch_file({"bomb": bomb}), torch_file({"n": full(1, 1)})])
+
+
+def test_a_nest_of_lists_is_refused() -> None:
+    nest: list[Any] = [1]
+    for _ in range(150):
+        nest = [nest]
+    with pytest.raises(CannotBuild, match="nests deeper"):
+        merge([torch_file({"nest": nest}), torch_file({"n": full(1, 1)})])
+
+
+def test_one_name_of_a_tied_tensor_may_go() -> None:
+    weight = full(1, 3)
+    ours = side(torch_file({"encoder": weight, "decoder": weight}))
+    (piece,) = pieces_of(0, ours.layout)
+    built = build("pytorch-zip", [ours], [replace(piece, groups=piece.groups[:1])], {})
+    assert [[group.name for group in span.groups] for span in built.layout.spans] == [["encoder"]]
+
+
+def test_the_parts_of_a_sparse_tensor_come_from_one_side() -> None:
+    def sparse(values: list[float], rows: list[int]) -> bytes:
+        return torch_file({"s": torch.sparse_coo_tensor([rows], values, (5,), check_invariants=True), "n": len(values)})
+
+    ours, theirs = sparse([1.0], [2]), sparse([3.0, 4.0], [0, 1])
+    found = load(merge([ours, theirs], take={"s.values": 1, "s.indices": 1})[0])
+    assert found["s"].to_dense().tolist() == [3, 4, 0, 0, 0]
+    with pytest.raises(CannotBuild, match="different versions"):
+        merge([ours, theirs], take={"s.values": 1})
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # quantised tensors are called deprecated
+def test_a_quantised_tensor_takes_what_changed_of_it() -> None:
+    def quantised(scale: float, value: float) -> torch.Tensor:
+        return torch.quantize_per_tensor(full(value, 2), scale, 0, torch.qint8)
+
+    ours, theirs = {"q": quantised(0.5, 1), "lr": 2, "n": 1}, {"q": quantised(0.25, 3), "lr": 3, "n": 2}
+    taken = {"q": 1, "q.scale": 1, "n": 1}  # the zero point did not change
+    found = load(merge([torch_file(ours), torch_file(theirs)], take=taken)[0])
+    assert (found["q"].dequantize().tolist(), found["lr"], found["n"]) == ([3, 3], 2, 2)
+    with pytest.raises(CannotBuild):
+        merge([torch_file(ours), torch_file({"q": full(1, 2), "n": 3})], take={"q": 1, "n": 1})
+
+
+def test_a_tensor_becomes_a_number_and_a_dict_becomes_a_list() -> None:
+    ours = side(torch_file({"x": full(1, 1), "y": {"a": 1}, "z": 1, "lr": 1}))
+    theirs = side(torch_file({"x": 2.5, "y": [full(3, 1), {}], "z": {}}))
+    built = build("pytorch-zip", [ours, theirs], pieces_of(1, theirs.layout), {"lr": 0, "x": 1})
+    found = load(glue(built, {"y.0": full(3, 1).numpy().tobytes()}))
+    assert found == {"x": 2.5, "y": [full(3, 1), {}], "z": {}, "lr": 1}
