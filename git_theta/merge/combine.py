@@ -97,13 +97,18 @@ def combine(
 
 
 def _task(job: Job, reader: Reader, seed: int) -> Task:
-    group, reading = job.entry.groups[0], elements(job.entry.groups[0].dtype)
-    count = job.entry.length // reading.stored.itemsize
+    group, count = job.entry.groups[0], _numbers(job.entry)
     shape = group.shape if group.view is None and prod(group.shape) == count else (count,)
     base = StoredNumbers(reader, job.base) if job.base else None
     models = tuple(StoredNumbers(reader, entry) for entry in job.models)
-    fisher = tuple(StoredNumbers(reader, entry) for entry in job.fisher)
+    fitting = all(_numbers(entry) == count and entry.groups[0].shape == group.shape for entry in job.fisher)
+    fisher = tuple(StoredNumbers(reader, entry) for entry in job.fisher) if fitting else ()
     return Task(group.name, shape, count, base, models, job.weights, fisher, seed)
+
+
+def _numbers(entry: Entry) -> int:
+    """How many real numbers an entry holds."""
+    return entry.length // elements(entry.groups[0].dtype).stored.itemsize
 
 
 _Line = queue.Queue["bytes | BaseException | None"]

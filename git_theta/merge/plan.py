@@ -187,7 +187,7 @@ def _fitting(decision: Decision[Held], choice: Choice) -> Action:
     group, strategy = first.group, choice.strategy
     if any(other.dtype != group.dtype for other in first.entry.groups):
         return Stop("groups of other dtypes share its bytes")
-    if not elements(group.dtype).floating:
+    if not elements(group.dtype).writable:
         return Stop(f"{strategy.name} has no meaning for {group.dtype}")
     with_base = first.fits(decision.base)
     if strategy.needs_base and not with_base:

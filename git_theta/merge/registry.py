@@ -13,7 +13,7 @@ from importlib import import_module
 import numpy as np
 
 from git_theta.errors import Exit, ThetaError
-from git_theta.merge.strategy import Kind, Parameter, Strategy, Value
+from git_theta.merge.strategy import Kind, Parameter, Strategy, StrategyError, Value
 from git_theta.merge.task import Block, Task
 
 BUILT_IN: dict[str, str] = {
@@ -69,12 +69,16 @@ class Choice:
         arguments = {p.argument: self.params.get(p.name, p.default) for p in self.strategy.parameters}
         with np.errstate(all="ignore"):
             blocks = self.strategy.function(task, **arguments)
+        made = 0
         while True:
             with np.errstate(all="ignore"):  # not around the yield: there the caller's own setting must stand
                 block = next(blocks, None)
             if block is None:
-                return
+                break
+            made += len(block)
             yield block
+        if made != task.count:
+            raise StrategyError(f"{task.name}: {self.strategy.name} made {made:,} numbers, expected {task.count:,}")
 
 
 def names() -> list[str]:

@@ -21,7 +21,7 @@ def fisher(task: Task, weight: tuple[float, ...] | None, epsilon: float) -> Iter
     count = len(task.models)
     if len(task.fisher) != count:
         raise StrategyError(
-            f"{task.name}: the diagonals of {len(task.fisher)} Fisher matrices for {count} versions",
+            f"{task.name}: no file has the diagonal of its Fisher matrix, in its shape, for every version",
             hint="git theta resolve --strategy fisher --fisher-ours FILE --fisher-theirs FILE",
         )
     given = weights(task, weight)

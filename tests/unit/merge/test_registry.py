@@ -10,7 +10,8 @@ import pytest
 
 from git_theta.errors import Exit
 from git_theta.merge.registry import BUILT_IN, BadStrategy, Choice, find, names, parse
-from git_theta.merge.strategy import Parameter
+from git_theta.merge.strategy import Parameter, Strategy, StrategyError
+from tests.unit.merge.operands import task
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,12 @@ def test_a_strategy_is_found_by_its_name_and_takes_its_parameters(name: str) -> 
 
 def test_the_built_in_strategies_come_first() -> None:
     assert names()[: len(BUILT_IN)] == list(BUILT_IN)
+
+
+def test_a_strategy_that_makes_too_few_numbers_is_caught() -> None:
+    short = Strategy("short", lambda task: (block[:-1] for block in task.models[0].blocks()), "all but the last")
+    with pytest.raises(StrategyError, match="short made 2 numbers, expected 3"):
+        list(Choice(short).combine(task(None, [[1.0, 2.0, 3.0]] * 2)))
 
 
 def install(folder: Path, points: str, modules: str) -> None:

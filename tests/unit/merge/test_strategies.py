@@ -448,7 +448,7 @@ def test_a_list_of_weights_must_have_one_for_each_version() -> None:
 
 def test_fisher_without_diagonals_says_how_to_give_them() -> None:
     given = versions((3,))
-    with pytest.raises(ThetaError, match="0 Fisher matrices") as refused:
+    with pytest.raises(ThetaError, match="no file has the diagonal") as refused:
         merge("fisher", task(given.base, given.models))
     assert "--fisher-ours" in str(refused.value.hint)
 
