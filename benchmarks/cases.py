@@ -171,7 +171,7 @@ def diff_commits(box: Box, _data: Dataset) -> float:
     systems=("theta", "published"),
 )
 def diff_peak(box: Box, _data: Dataset) -> float:
-    return _peak(box, "git", "diff", "HEAD~2", "HEAD~1")
+    return peak(box, "git", "diff", "HEAD~2", "HEAD~1")
 
 
 @case("`git diff --cached` of the same", limit=lambda _data: DIFF_LIMIT, systems=("theta", "published"))
@@ -191,7 +191,7 @@ def diff_worktree(box: Box, data: Dataset) -> float:
     return box.run("git", "diff")
 
 
-def _peak(box: Box, *command: str) -> float:
+def peak(box: Box, *command: str) -> float:
     """The largest resident size of a command and of what it starts."""
     log = box.folder / "peaks"
     box.run(sys.executable, str(Path(__file__).with_name("peak.py")), str(log), *command)
@@ -282,7 +282,7 @@ SOLOS.append(
 def diff_memory(box: Box, big: Big) -> float:
     """The largest resident size of our processes while they compare two versions that differ in every group."""
     _two_versions(box, big, big.size // 2)
-    return _peak(box, "git-theta", "diff", "HEAD~1", "HEAD")
+    return peak(box, "git-theta", "diff", "HEAD~1", "HEAD")
 
 
 SOLOS.append(Solo("peak memory, `git theta diff`, every group changed", Unit.BYTES, diff_memory, DIFF_MEMORY_LIMIT))

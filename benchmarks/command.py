@@ -17,6 +17,7 @@ import click
 
 from benchmarks import report
 from benchmarks.cases import ALL, CASES, SOLOS, Big, Case
+from benchmarks.merging import MERGES
 from benchmarks.report import Row
 from benchmarks.systems import Box, CommandFailed, System, git_lfs, published, theta
 from benchmarks.transfers import SYSTEMS, TRANSFERS, serve, transfers
@@ -133,7 +134,7 @@ def _run(system: System, cases: list[Case[Data]], data: Data, rows: list[Row], f
 
 def _alone(system: System, big: Big) -> list[Row]:
     rows = []
-    for solo in SOLOS:
+    for solo in (*SOLOS, *MERGES):
         row = Row(solo.title.format(size=f"{big.size / 1e9:.3g} GB"), solo.unit, limit=solo.limit)
         folder = big.folder / "box"
         try:
