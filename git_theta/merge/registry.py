@@ -31,7 +31,7 @@ BUILT_IN: dict[str, str] = {
     "nuslerp": "spherical",
     "multislerp": "spherical",
     "karcher": "spherical",
-    "model-stock": "selective",
+    "model-stock": "spherical",
     "nearswap": "selective",
     "sce": "selective",
     "arcee-fusion": "selective",

@@ -14,11 +14,10 @@ import numpy as np
 from git_theta.merge.strategies.chance import Chance
 from git_theta.merge.strategies.rows import in_rows, recut, row_of_unit
 from git_theta.merge.strategies.select import at_least, at_most, largest
-from git_theta.merge.strategies.walk import add, agreeing, change, changes, total, weighted_sum, weights
+from git_theta.merge.strategies.walk import Weights, add, agreeing, change, changes, total, weighted_sum, weights
 from git_theta.merge.strategy import Parameter, Strategy
 from git_theta.merge.task import BLOCK, Block, Operand, Task
 
-Weights = tuple[float, ...] | None
 Sieve = Callable[[Block], Block]
 """Thins out the next block of a change, in place or not; is given the blocks in their order."""
 

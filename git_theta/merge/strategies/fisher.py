@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from git_theta.merge.strategies.simple import WEIGHT, agreement
-from git_theta.merge.strategies.walk import side_by_side, total, weighted_sum, weights
+from git_theta.merge.strategies.simple import WEIGHT
+from git_theta.merge.strategies.walk import Weights, agreement, side_by_side, total, weighted_sum, weights
 from git_theta.merge.strategy import Parameter, Strategy, StrategyError
 from git_theta.merge.task import Block, Task
 
 
-def fisher(task: Task, weight: tuple[float, ...] | None, epsilon: float) -> Iterator[Block]:
+def fisher(task: Task, weight: Weights, epsilon: float) -> Iterator[Block]:
     """Σ w F θ / Σ w F, where F is the diagonal of each version's Fisher matrix, and at least ``epsilon``.
 
     Where Σ w F is 0 no version depends on the number: there the result is Σ w θ / Σ w.

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from git_theta.merge.strategies.exponential import exponential
-from git_theta.merge.strategies.rows import in_rows, recut, row_of_last_axis, row_of_unit
+from git_theta.merge.strategies.rows import in_rows, recut, row_of_last_axis
 from git_theta.merge.strategies.select import at_least, largest
-from git_theta.merge.strategies.simple import agreement
-from git_theta.merge.strategies.walk import add, agreeing, changes, fold, less, side_by_side, weighted_sum
+from git_theta.merge.strategies.walk import add, agreeing, agreement, changes, fold, less, side_by_side, weighted_sum
 from git_theta.merge.strategy import Parameter, Strategy
 from git_theta.merge.task import BLOCK, Block, Task
 
@@ -51,7 +50,7 @@ def sce(task: Task, density: float) -> Iterator[Block]:
             for square, delta in zip(squares, deltas, strict=True)
         ]
     amount = sum(squares)
-    given = [square / amount if amount else 1.0 / count for square in squares]
+    given = [square / amount if 0.0 < amount < math.inf else 1.0 / count for square in squares]
     masks = cut.masks()
     for base, deltas in changes(task):
         selected = masks.of(_variance(deltas))
@@ -66,55 +65,6 @@ def _variance(deltas: Sequence[Block]) -> Block:
     """Of the versions' changes of each number, as a whole population."""
     mean = weighted_sum(deltas, [1.0] * len(deltas)) / len(deltas)
     return weighted_sum([(delta - mean) ** 2 for delta in deltas], [1.0] * len(deltas)) / len(deltas)
-
-
-def model_stock(task: Task, rows: bool) -> Iterator[Block]:
-    """t · mean θ + (1 - t) · θ_base, with t = N cos ω / (1 + (N - 1) cos ω) for N versions.
-
-    cos ω is the mean of the cosines between two versions' δ, and at least 0: for changes that point away from each
-    other the nearest point is the base. With ``rows`` each row has its own. Jang et al., Model Stock, 2024
-    (arXiv 2403.19522); the paper has two versions and the same angle between any two.
-    """
-    if rows:
-        length = row_of_unit(task)
-        return recut(_stock_of_rows(in_rows(task, length), length), BLOCK)
-    return _stock(task)
-
-
-def _stock(task: Task) -> Iterator[Block]:
-    count = len(task.models)
-    sums = [0.0] * (count * (count + 1) // 2)
-    for deltas in _changes(task):
-        sums = [have + float(fold(a * b)) for have, (a, b) in zip(sums, _pairs(deltas), strict=True)]
-    share = _ratio(sums, count) / count
-    for base, deltas in changes(task):
-        yield add(base, weighted_sum(deltas, [share] * count))
-
-
-def _stock_of_rows(task: Task, length: int) -> Iterator[Block]:
-    count = len(task.models)
-    for base, deltas in changes(task):
-        products = (fold((a * b).reshape(-1, length)).tolist() for a, b in _pairs(deltas))
-        shares = np.array([_ratio(row, count) / count for row in zip(*products, strict=True)])
-        yield add(base, weighted_sum(deltas, [1.0] * count) * np.repeat(shares, length))
-
-
-def _pairs(deltas: Sequence[Block]) -> Iterator[tuple[Block, Block]]:
-    """Each version with itself and with those after it."""
-    return ((first, second) for at, first in enumerate(deltas) for second in deltas[at:])
-
-
-def _ratio(products: Sequence[float], count: int) -> float:
-    """t from the products of the pairs; 0 for changes that are nowhere or not finite."""
-    following = iter(products)
-    table = {(i, j): next(following) for i in range(count) for j in range(i, count)}
-    cosines = []
-    for i in range(count):
-        for j in range(i + 1, count):
-            lengths = math.sqrt(table[i, i]) * math.sqrt(table[j, j])
-            cosines.append(table[i, j] / lengths if 0.0 < lengths < math.inf else 0.0)
-    cosine = min(max(0.0, sum(cosines) / len(cosines)), 1.0)
-    return count * cosine / (1.0 + (count - 1) * cosine)
 
 
 def arcee_fusion(task: Task) -> Iterator[Block]:
@@ -157,13 +107,6 @@ def _divergence(theirs: Block, ours: Block, difference: Block) -> Block:
 
 
 STRATEGIES = (
-    Strategy(
-        "model-stock",
-        model_stock,
-        "the point between base and mean that is nearest to where fine-tunes lie",
-        (Parameter("rows", False, "an angle for each row", "switch"),),
-        needs_base=True,
-    ),
     Strategy(
         "nearswap",
         nearswap,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-from git_theta.merge.strategies.walk import base_of, side_by_side, total, weighted_sum, weights
+from git_theta.merge.strategies.walk import Weights, agreement, base_of, side_by_side, total, weighted_sum, weights
 from git_theta.merge.strategy import Parameter, Strategy
 from git_theta.merge.task import Block, Task
 
@@ -34,7 +33,7 @@ def base(task: Task) -> Iterator[Block]:
     return base_of(task).blocks()
 
 
-def average(task: Task, weight: tuple[float, ...] | None) -> Iterator[Block]:
+def average(task: Task, weight: Weights) -> Iterator[Block]:
     """The weighted mean, Σ w θ / Σ w.
 
     Wortsman et al., Model soups, 2022 (arXiv 2203.05482); with two versions and w = t, WiSE-FT (arXiv 2109.01903).
@@ -42,7 +41,7 @@ def average(task: Task, weight: tuple[float, ...] | None) -> Iterator[Block]:
     return linear(task, weight, normalize=True)
 
 
-def linear(task: Task, weight: tuple[float, ...] | None, normalize: bool) -> Iterator[Block]:
+def linear(task: Task, weight: Weights, normalize: bool) -> Iterator[Block]:
     """Σ w θ, divided by Σ w if ``normalize``. A mean of equal numbers is that number, to the bit."""
     given = weights(task, weight)
     divisor = total(task, given) if normalize else 1.0
@@ -53,14 +52,6 @@ def linear(task: Task, weight: tuple[float, ...] | None, normalize: bool) -> Ite
         if agreed is not None:
             np.copyto(result, blocks[0], where=agreed)
         yield result
-
-
-def agreement(blocks: Sequence[Block]) -> NDArray[np.bool_]:
-    """Where all versions have equal numbers."""
-    agreed: NDArray[np.bool_] = np.equal(blocks[0], blocks[1])
-    for block in blocks[2:]:
-        agreed &= blocks[0] == block
-    return agreed
 
 
 STRATEGIES = (

@@ -1,29 +1,40 @@
-"""Ways along a sphere: lengths and angles between versions enter, the versions' shares in the result leave.
+"""Mixtures that follow from lengths and angles: versions enter, and what each contributes to the result is found first.
 
-Each of these results is a sum Σ c θ, and its coefficients c follow from the products ⟨θ_i, θ_j⟩ alone, which are a few
-numbers for each group or row. So one pass adds up the products and a second one mixes. What always holds: vectors
-that point nowhere (zero), and ones that cancel (antiparallel), have no way between them along a sphere: they are
-mixed linearly.
+Each result is a sum Σ c θ, or θ_base + Σ c δ, and its coefficients c follow from the products ⟨θ_i, θ_j⟩ alone, which are
+a few numbers for each group or row. So one pass adds up the products and a second one mixes. What always holds: vectors
+that point nowhere (zero), and ones that cancel (antiparallel), have no way between them along a sphere: they are mixed
+linearly.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from git_theta.merge.strategies.rows import in_rows, recut, row_of_unit
-from git_theta.merge.strategies.simple import WEIGHT, agreement
-from git_theta.merge.strategies.walk import add, changes, fold, side_by_side, total, weighted_sum, weights
+from git_theta.merge.strategies.simple import WEIGHT
+from git_theta.merge.strategies.walk import (
+    Weights,
+    add,
+    agreement,
+    base_of,
+    changes,
+    fold,
+    side_by_side,
+    total,
+    weighted_sum,
+    weights,
+)
 from git_theta.merge.strategy import Parameter, Strategy
 from git_theta.merge.task import BLOCK, Block, Task
 
-Weights = tuple[float, ...] | None
-Placed = tuple[Block | None, tuple[Block, ...]]
-"""What is to be added in the end, if anything, and the vectors to mix."""
 Products = list[list[float]]
 """⟨θ_i, θ_j⟩ at [i][j]."""
+Shares = Callable[[Products], Sequence[float]]
+"""What each version contributes, from their products."""
 
 STRAIGHT = 1e-6
 """Below this sine an arc is taken for its chord: they differ by a square of it, less than float64 can hold."""
@@ -36,7 +47,7 @@ def slerp(task: Task, t: float) -> Iterator[Block]:
     """
     if task.weights:
         t = task.weights[1] / total(task, task.weights)
-    return _along_arc(task, t, from_base=False, rows=False)
+    return _mixture(task, lambda products: _arc(t, products))
 
 
 def nuslerp(task: Task, weight: Weights, base: bool, rows: bool) -> Iterator[Block]:
@@ -45,7 +56,8 @@ def nuslerp(task: Task, weight: Weights, base: bool, rows: bool) -> Iterator[Blo
     With ``rows`` each row has its own angle: a row is what leads to one output. A method of mergekit (2024).
     """
     given = weights(task, weight)
-    return _along_arc(task, given[1] / total(task, given), base, rows)
+    t = given[1] / total(task, given)
+    return _mixture(task, lambda products: _arc(t, products), base, rows)
 
 
 def multislerp(task: Task, weight: Weights, base: bool, normalize: bool) -> Iterator[Block]:
@@ -57,24 +69,61 @@ def multislerp(task: Task, weight: Weights, base: bool, normalize: bool) -> Iter
     given = weights(task, weight)
     divisor = total(task, given) if normalize else 1.0
     shares = [w / divisor for w in given]
-    products = _products(_vectors(task, base), len(shares))
-    return _mix(_vectors(task, base), _through_sphere(shares, products, steps=0, tolerance=0.0))
+    return _mixture(task, lambda products: _through_sphere(shares, products, steps=0, tolerance=0.0), base)
 
 
 def karcher(task: Task, weight: Weights, max_iter: int, tol: float) -> Iterator[Block]:
     """The direction from which the squared angles to all versions are least in sum, as long as they are in the mean.
 
     From the mean of the directions on, at most ``max_iter`` steps along Σ w log(θ / |θ|), the mean in the tangent
-    space, until it is shorter than ``tol``. Karcher, Riemannian center of mass, 1977.
+    space, until it is no longer than ``tol``. Karcher, Riemannian center of mass, 1977.
     """
     given = weights(task, weight)
     divisor = total(task, given)
     shares = [w / divisor for w in given]
-    products = _products(_vectors(task, from_base=False), len(shares))
-    return _mix(_vectors(task, from_base=False), _through_sphere(shares, products, max_iter, tol))
+    return _mixture(task, lambda products: _through_sphere(shares, products, max_iter, tol))
 
 
-def _vectors(task: Task, from_base: bool) -> Iterator[Placed]:
+def model_stock(task: Task, rows: bool) -> Iterator[Block]:
+    """t · mean θ + (1 - t) · θ_base, with t = N cos ω / (1 + (N - 1) cos ω) for N versions.
+
+    cos ω is the mean of the cosines between two versions' δ, and at least 0: for changes that point away from each
+    other the nearest point is the base. With ``rows`` each row has its own. Jang et al., Model Stock, 2024
+    (arXiv 2403.19522), where the angle between any two versions is the same.
+    """
+    base_of(task)
+    return _mixture(task, _stock, from_base=True, rows=rows)
+
+
+def _mixture(task: Task, shares: Shares, from_base: bool = False, rows: bool = False) -> Iterator[Block]:
+    """Σ c θ, or θ_base + Σ c δ if ``from_base`` and if there is one; with ``rows`` each row has its own c."""
+    if rows:
+        return recut(_mixed_rows(task, shares, from_base, row_of_unit(task)), BLOCK)
+    return _mixed_whole(task, shares, from_base)
+
+
+def _mixed_whole(task: Task, shares: Shares, from_base: bool) -> Iterator[Block]:
+    count = len(task.models)
+    sums = [[0.0] * count for _ in range(count)]
+    for _, blocks in _vectors(task, from_base):
+        for i in range(count):
+            for j in range(i, count):
+                sums[i][j] += float(fold(blocks[i] * blocks[j]))
+                sums[j][i] = sums[i][j]
+    given = shares(sums)
+    for base, blocks in _vectors(task, from_base):
+        yield _mix(base, blocks, given)
+
+
+def _mixed_rows(task: Task, shares: Shares, from_base: bool, length: int) -> Iterator[Block]:
+    for base, blocks in _vectors(in_rows(task, length), from_base):
+        lines = [block.reshape(-1, length) for block in blocks]
+        products = np.array([[fold(one * other) for other in lines] for one in lines])
+        given = np.array([shares(products[:, :, row].tolist()) for row in range(products.shape[2])])
+        yield _mix(base, blocks, [np.repeat(column, length) for column in given.T])
+
+
+def _vectors(task: Task, from_base: bool) -> Iterator[tuple[Block | None, tuple[Block, ...]]]:
     """The versions' changes beside the base, if asked for and there is one; else the versions themselves."""
     if from_base and task.base is not None:
         yield from changes(task)
@@ -83,51 +132,37 @@ def _vectors(task: Task, from_base: bool) -> Iterator[Placed]:
             yield None, models
 
 
-def _products(vectors: Iterable[Placed], count: int) -> Products:
-    """The products of all pairs, summed block after block."""
-    sums = [[0.0] * count for _ in range(count)]
-    for _, blocks in vectors:
-        for i in range(count):
-            for j in range(i, count):
-                sums[i][j] += float(fold(blocks[i] * blocks[j]))
-    return [[sums[min(i, j)][max(i, j)] for j in range(count)] for i in range(count)]
+def _mix(base: Block | None, blocks: Sequence[Block], given: Sequence[float | Block]) -> Block:
+    mixed = weighted_sum(blocks, given)
+    alike = blocks[0] * sum(given[1:], given[0])  # rounded once: shares that are 1 in sum change nothing
+    np.copyto(mixed, alike, where=agreement(blocks))
+    return mixed if base is None else add(base, mixed)
 
 
-def _mix(vectors: Iterable[Placed], coefficients: Sequence[float]) -> Iterator[Block]:
-    """Σ c θ, or θ_base + Σ c δ."""
-    for base, blocks in vectors:
-        mixed = weighted_sum(blocks, coefficients)
-        np.copyto(mixed, blocks[0] * sum(coefficients), where=agreement(blocks))  # rounded once; infinities stay
-        yield mixed if base is None else add(base, mixed)
+def _arc(t: float, products: Products) -> tuple[float, float]:
+    """The shares of two vectors at ``t`` between them."""
+    cosine = _cosine(products, 0, 1)
+    angle = math.acos(cosine) if cosine is not None else 0.0
+    sine = math.sin(angle)
+    if sine <= STRAIGHT:
+        return 1.0 - t, t
+    return math.sin((1.0 - t) * angle) / sine, math.sin(t * angle) / sine
 
 
-def _along_arc(task: Task, t: float, from_base: bool, rows: bool) -> Iterator[Block]:
-    if rows:
-        return recut(_rows_along_arcs(task, t, from_base), BLOCK)
-    products = _products(_vectors(task, from_base), 2)
-    return _mix(_vectors(task, from_base), arc(t, products[0][0], products[0][1], products[1][1]))
+def _stock(products: Products) -> list[float]:
+    """t / N for each of N versions."""
+    count = len(products)
+    cosines = [_cosine(products, i, j) or 0.0 for i, j in combinations(range(count), 2)]
+    cosine = max(0.0, sum(cosines) / len(cosines))
+    return [cosine / (1.0 + (count - 1) * cosine)] * count
 
 
-def _rows_along_arcs(task: Task, t: float, from_base: bool) -> Iterator[Block]:
-    length = row_of_unit(task)
-    for base, blocks in _vectors(in_rows(task, length), from_base):
-        ours, theirs = (block.reshape(-1, length) for block in blocks)
-        products = (fold(ours * ours), fold(ours * theirs), fold(theirs * theirs))
-        shares = np.array([arc(t, *row) for row in zip(*(column.tolist() for column in products), strict=True)])
-        mixed = ours * shares[:, :1] + theirs * shares[:, 1:]
-        np.copyto(mixed, ours * shares.sum(axis=1, keepdims=True), where=ours == theirs)
-        yield mixed.ravel() if base is None else add(base, mixed.ravel())
-
-
-def arc(t: float, ours: float, both: float, theirs: float) -> tuple[float, float]:
-    """The shares of two vectors at ``t`` between them, from the products of each with itself and with the other."""
-    lengths = math.sqrt(ours) * math.sqrt(theirs)
-    if 0.0 < lengths < math.inf:
-        angle = math.acos(min(max(both / lengths, -1.0), 1.0))
-        sine = math.sin(angle)
-        if sine > STRAIGHT:
-            return math.sin((1.0 - t) * angle) / sine, math.sin(t * angle) / sine
-    return 1.0 - t, t
+def _cosine(products: Products, i: int, j: int) -> float | None:
+    """Of the angle between two vectors; None where one of them is zero or not finite."""
+    lengths = math.sqrt(products[i][i]) * math.sqrt(products[j][j])
+    if not 0.0 < lengths < math.inf:
+        return None
+    return min(max(products[i][j] / lengths, -1.0), 1.0)
 
 
 def _through_sphere(shares: Sequence[float], products: Products, steps: int, tolerance: float) -> list[float]:
@@ -216,5 +251,12 @@ STRATEGIES = (
             Parameter("max_iter", 10, "steps at most", "count", "[0, 1000]"),
             Parameter("tol", 1e-5, "the length of a step that is the last, as an angle", within="[0, inf)"),
         ),
+    ),
+    Strategy(
+        "model-stock",
+        model_stock,
+        "the point between base and mean that is nearest to where fine-tunes lie",
+        (Parameter("rows", False, "an angle for each row", "switch"),),
+        needs_base=True,
     ),
 )

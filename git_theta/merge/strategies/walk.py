@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from git_theta.merge.strategy import StrategyError
 from git_theta.merge.task import Block, Operand, Task
+
+Weights = tuple[float, ...] | None
+"""The parameter ``weight`` as it was written: see :func:`weights`."""
 
 
 def side_by_side(operands: Sequence[Operand]) -> Iterator[tuple[Block, ...]]:
@@ -53,6 +57,14 @@ def add(base: Block, step: Block) -> Block:
     return step
 
 
+def agreement(blocks: Sequence[Block]) -> NDArray[np.bool_]:
+    """Where all versions have equal numbers."""
+    agreed: NDArray[np.bool_] = np.equal(blocks[0], blocks[1])
+    for block in blocks[2:]:
+        agreed &= blocks[0] == block
+    return agreed
+
+
 def agreeing(deltas: Sequence[Block], votes: Sequence[float], given: Sequence[float], normalize: bool) -> Block:
     """Σ w δ over the versions that agree with the sign of Σ v δ, divided by their Σ |w| if ``normalize``.
 
@@ -84,7 +96,7 @@ def fold(values: Block) -> Block:
     return values[..., 0]
 
 
-def weights(task: Task, weight: tuple[float, ...] | None) -> tuple[float, ...]:
+def weights(task: Task, weight: Weights) -> tuple[float, ...]:
     """One weight for each version: the user's for this merge, else ``weight``, else 1 for each.
 
     A single number is the share of theirs, divided equally among them if they are several; ours has the rest to 1.
@@ -102,15 +114,15 @@ def weights(task: Task, weight: tuple[float, ...] | None) -> tuple[float, ...]:
 
 
 def total(task: Task, given: Sequence[float]) -> float:
-    """The sum of weights, by which they are divided; raises :class:`StrategyError` where it is 0."""
+    """The sum of weights, by which they are divided; raises :class:`StrategyError` where it is 0 but for rounding."""
     amount = sum(given)
-    if amount == 0.0:
+    if abs(amount) <= 1e-12 * sum(map(abs, given)):
         raise StrategyError(f"{task.name}: weights that sum to 0 cannot be normalised", hint="give others")
     return amount
 
 
-def weighted_sum(blocks: Sequence[Block], given: Sequence[float]) -> Block:
-    """Σ w θ in the versions' order, a new block."""
+def weighted_sum(blocks: Sequence[Block], given: Sequence[float | Block]) -> Block:
+    """Σ w θ in the versions' order, a new block; a weight is one number, or one for each number."""
     result: Block = blocks[0] * given[0]
     for block, weight in zip(blocks[1:], given[1:], strict=True):
         result += block * weight
