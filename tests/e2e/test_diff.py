@@ -160,8 +160,8 @@ def test_options_choose_groups_order_names_and_exit_code(repo: GitRepo) -> None:
     assert json.loads(repo.read("report.json"))["schema"] == 1
 
 
-def test_wrong_revisions_are_refused_in_gits_words(repo: GitRepo) -> None:
-    done = repo.run("git", "theta", "diff", "nowhere", code=3)
+def test_wrong_revisions_are_refused_by_name(repo: GitRepo) -> None:
+    done = repo.run("git", "theta", "diff", "nowhere", code=1)
     assert b"nowhere" in done.stderr
     assert b"unexpected" not in done.stderr
 

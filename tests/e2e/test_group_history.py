@@ -92,4 +92,4 @@ def test_log_without_a_group_is_git_log_with_reports(repo: GitRepo) -> None:
 def test_blame_of_what_is_no_checkpoint_is_refused(repo: GitRepo) -> None:
     done = repo.run("git", "theta", "blame", "nothing.pt", code=1)
     assert b"nothing.pt is no tracked checkpoint in HEAD" in done.stderr
-    repo.run("git", "theta", "blame", MODEL, "nowhere", code=3)
+    repo.run("git", "theta", "blame", MODEL, "nowhere", code=1)
