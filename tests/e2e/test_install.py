@@ -187,9 +187,10 @@ def test_uninstall_warns_about_tracked_files(repo: GitRepo) -> None:
     assert b"hint: to go on with git-theta: git theta install --local" in done.stderr
 
 
-def test_merge_driver_leaves_ours_and_says_which_command_takes_a_side(repo: GitRepo) -> None:
+def test_a_merge_driver_without_its_files_leaves_ours_and_says_which_command_takes_a_side(repo: GitRepo) -> None:
     ours = repo.write("ours", b"manifest")
     done = repo.run("git-theta", "merge-driver", "base", ours, "theirs", "7", "my model.pt", code=1)
     assert ours.read_bytes() == b"manifest"
-    assert b"my model.pt: both sides changed this checkpoint" in done.stderr
-    assert b"git checkout --theirs -- 'my model.pt'" in done.stderr
+    assert b"my model.pt: not merged, ours stands: No such file" in done.stderr
+    assert b"git theta resolve 'my model.pt'" in done.stderr
+    assert b"git checkout --ours -- 'my model.pt', or --theirs" in done.stderr
