@@ -1,9 +1,10 @@
 """Which format a file is, decided from its content, and the layout every plug-in must deliver.
 
 A plug-in is a module with ``sniff(source) -> bool`` (magic numbers only, a few reads) and
-``scan(source) -> Layout``. The table below names them in the order they are asked; modules are imported when
-they are asked, so a filter start pays for none. Further plug-ins come by the entry point
-``git_theta.formats``: the entry point's name is the format's permanent name and it loads such a module.
+``scan(source) -> Layout``; three more functions are optional, see :mod:`git_theta.formats.building`. The table below
+names them in the order they are asked; modules are imported when they are asked, so a filter start pays for none.
+Further plug-ins come by the entry point ``git_theta.formats``: the entry point's name is the format's permanent name
+and it loads such a module.
 
 Content decides. Where it cannot (another tool's file that only looks like one of ours, or one that a user wants
 whole), the attribute ``theta-format=NAME`` does: the caller reads it and passes it as ``forced``; every name of the
