@@ -1,8 +1,8 @@
 """Mixtures that follow from lengths and angles: versions enter, and what each contributes to the result is found first.
 
-Each result is a sum Σ c θ, or θ_base + Σ c δ, and its coefficients c follow from the products ⟨θ_i, θ_j⟩ alone, which are
-a few numbers for each group or row. So one pass adds up the products and a second one mixes. What always holds: vectors
-that point nowhere (zero), and ones that cancel (antiparallel), have no way between them along a sphere: they are mixed
+Each result is a sum Σ c θ, or θ_base + Σ c δ, and its coefficients c follow from the products ⟨θ_i, θ_j⟩ alone: a few
+numbers for each group or row. So one pass adds up the products and a second one mixes. What always holds: vectors that
+point nowhere (zero), and ones that cancel (antiparallel), have no way between them along a sphere: they are mixed
 linearly.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Any
+from weakref import ref
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,12 +18,13 @@ Array = NDArray[np.float64]
 
 
 class Numbers:
-    """An operand; ``reads`` counts how often it was read from the start."""
+    """An operand; ``reads`` counts how often it was read from the start, ``held`` how many blocks were in use at most."""
 
     def __init__(self, numbers: ArrayLike, block: int = BLOCK) -> None:
         self._numbers = np.asarray(numbers, np.float64).ravel()
         self._block = block
         self.reads = 0
+        self.held = 0
 
     @property
     def digest(self) -> Digest:
@@ -30,8 +32,13 @@ class Numbers:
 
     def blocks(self) -> Iterator[Block]:
         self.reads += 1
+        given: list[ref[Block]] = []
         for start in range(0, len(self._numbers), self._block):
-            yield self._numbers[start : start + self._block].copy()
+            given = [block for block in given if block() is not None]
+            self.held = max(self.held, len(given) + 1)
+            block = self._numbers[start : start + self._block].copy()
+            given.append(ref(block))
+            yield block
 
 
 def task(base: ArrayLike | None, models: Sequence[ArrayLike], *, block: int = BLOCK, **more: Any) -> Task:

@@ -477,3 +477,13 @@ def test_a_strategy_reads_no_more_often_than_it_must(text: str, reads: int) -> N
     given = versions((12, 33)).task()
     merge(text, given)
     assert [operand.reads for operand in given.models if isinstance(operand, Numbers)] == [reads, reads]
+
+
+@pytest.mark.parametrize("text", [name for name in BUILT_IN if not find(name).whole])
+def test_a_strategy_holds_few_blocks_whatever_the_size_of_a_group(text: str) -> None:
+    given = versions((60, 33)).task(block=33)
+    for _ in parse(text).combine(given):
+        pass
+    for operand in (*given.models, *given.fisher, given.base):
+        assert isinstance(operand, Numbers)
+        assert operand.held <= 4, f"{operand.held} blocks of 60"
