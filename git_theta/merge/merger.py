@@ -117,7 +117,7 @@ class Merger:
         )
         leaves: list[tuple[Decision[Fingerprint], Action]] = []
         if framed:
-            sides = [self._side(manifest) for manifest in versions.all]
+            sides = self._sides(versions)
             leaves = _settle_leaves(versions, sides, policy)
             built = self._build(versions, sides, plans, leaves, combined.crcs)
             skeleton = self._store_skeleton(versions, built)
@@ -135,7 +135,7 @@ class Merger:
         """What would be done about every value besides tensors; reads the skeletons, and brings them if need be."""
         table = {stored.oid: stored for manifest in versions.all for stored in manifest.objects}
         self._bring(_closed([manifest.skeleton.where for manifest in versions.all], table))
-        return _settle_leaves(versions, [self._side(manifest) for manifest in versions.all], policy)
+        return _settle_leaves(versions, self._sides(versions), policy)
 
     def _needed(self, versions: Versions, plans: Outline, framed: bool) -> Iterator[StoredObject]:
         """Objects of the result and of what it is made of, bases included."""
@@ -148,11 +148,14 @@ class Merger:
             places += [manifest.skeleton.where for manifest in versions.all]
         yield from _closed(places, table)
 
-    def _side(self, manifest: Manifest) -> Side:
+    def _sides(self, versions: Versions) -> list[Side]:
+        return [self._side(manifest, manifest is versions.base) for manifest in versions.all]
+
+    def _side(self, manifest: Manifest, is_base: bool) -> Side:
         if manifest.skeleton.length > SKELETON_LIMIT:
             raise ThetaError(f"the bytes between its tensors are {manifest.skeleton.length:,}, too many to merge")
         skeleton = b"".join(bytes(part) for part in self._reader.value(SKELETON_NAME, manifest.skeleton))
-        return Side(FrameSource(manifest, skeleton), layout_of(manifest))
+        return Side(FrameSource(manifest, skeleton), layout_of(manifest), is_base)
 
     def _build(
         self,
