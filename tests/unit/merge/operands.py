@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 class Numbers:
-    """An operand; ``reads`` counts how often it was read from the start, ``held`` how many blocks were in use at most."""
+    """An operand; ``reads`` counts how often it was read from the start, ``held`` is the most blocks in use at once."""
 
     def __init__(self, numbers: ArrayLike, block: int = BLOCK) -> None:
         self._numbers = np.asarray(numbers, np.float64).ravel()
