@@ -20,7 +20,7 @@ _MODEL = "model.safetensors"
 @click.command("demo")
 @click.option("--keep", is_flag=True, help="Leave the repository for a look around.")
 def command(keep: bool) -> None:
-    """Build a small model and show: track, add, commit, change one layer, what changed, checkout, push and clone.
+    """Build a small model and show: track, add, commit, change one layer, diff, merge, checkout, push and clone.
 
     Works in a temporary repository of its own; needs neither torch nor git-lfs nor network.
 
@@ -85,8 +85,17 @@ class _Demo:
         click.echo(f"  the second version of {human(second[1])} cost {human(self._stored() - before)}")
         self._git("theta", "status")
 
-        self._say("Both versions come back, byte for byte:")
-        for revision, (digest, _) in (("HEAD~1", first), ("HEAD", second)):
+        self._say("Somebody else tuned another layer on a branch; git merge brings both together:")
+        self._git("checkout", "--quiet", "-b", "colleague", "HEAD~1")
+        self._save(_tuned(_model(), layer=0))
+        self._git("commit", "--quiet", "-a", "-m", "another layer tuned")
+        self._git("checkout", "--quiet", "main")
+        self._git("merge", "--quiet", "--no-edit", "colleague")
+        self._git("theta", "diff", "--stat", "HEAD~1", "HEAD")
+        third = self._sha256(), 0
+
+        self._say("Every version comes back, byte for byte:")
+        for revision, (digest, _) in (("HEAD~2", first), ("HEAD~1", second), ("HEAD", third)):
             self._git("checkout", "--quiet", revision, "--", _MODEL)
             self._compare(self._folder, digest)
 
@@ -149,16 +158,16 @@ def _model() -> bytes:
         shapes |= {f"{name}.mlp.up.weight": (4 * width, width), f"{name}.mlp.down.weight": (width, 4 * width)}
         shapes |= {f"{name}.norm.bias": (width,)}
     tensors = {name: random.normal(0, 0.04, shape).astype(np.float32) for name, shape in shapes.items()}
-    return bytes(save(tensors, metadata={"format": "np", "made-by": "git theta demo"}))
+    return bytes(save(tensors, metadata={"made-by": "git theta demo"}))
 
 
-def _tuned(content: bytes) -> bytes:
+def _tuned(content: bytes, layer: int = 2) -> bytes:
     """The model after a few optimizer steps on one layer."""
     import numpy as np
     from safetensors.numpy import load, save
 
     tensors = load(content)
-    name = "encoder.layer.2.mlp.up.weight"
-    step = np.random.default_rng(8).normal(0, 1e-4, tensors[name].shape).astype(np.float32)
+    name = f"encoder.layer.{layer}.mlp.up.weight"
+    step = np.random.default_rng(8 + layer).normal(0, 1e-4, tensors[name].shape).astype(np.float32)
     tuned = {**tensors, name: tensors[name] + step}
-    return bytes(save(tuned, metadata={"format": "np", "made-by": "git theta demo"}))
+    return bytes(save(tuned, metadata={"made-by": "git theta demo"}))
