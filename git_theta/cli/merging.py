@@ -90,10 +90,11 @@ def merger(workspace: Workspace) -> Merger:
     )
 
 
-def read_version(workspace: Workspace, file: Path, path: str) -> Manifest | None:
+def read_version(workspace: Workspace, file: Path, path: str | None = None) -> Manifest | None:
     """The version that Git put into ``file``; None for an empty one, which is how it says that there is none.
 
-    A checkpoint in full, from before it was tracked, is stored first. Raises :class:`DamagedManifest`.
+    A checkpoint in full, from before it was tracked, is stored first. ``path`` is its path in the repository, if
+    it has one. Raises :class:`DamagedManifest`.
     """
     with open(file, "rb") as content:
         head = content.read(1 << 16)
@@ -102,15 +103,15 @@ def read_version(workspace: Workspace, file: Path, path: str) -> Manifest | None
         if looks_like_manifest(head):
             return parse(undo_line_ends(head + content.read()))
         content.seek(0)
-        cleaned = workspace.cleaner.clean(content, worktree_file=file, forced_format=workspace.formats.get(path))
-        return parse(cleaned.manifest)
+        forced = workspace.formats.get(path) if path else None
+        return parse(workspace.cleaner.clean(content, worktree_file=file, forced_format=forced).manifest)
 
 
 def read_fisher(workspace: Workspace, files: Sequence[str]) -> tuple[Manifest, ...]:
     """Diagonals of Fisher matrices from checkpoints on disk, one for each model."""
     found = []
     for file in files:
-        manifest = read_version(workspace, Path(file), file)
+        manifest = read_version(workspace, Path(file))
         if manifest is None:
             raise ThetaError(f"{file}: is empty, expected a checkpoint")
         found.append(manifest)

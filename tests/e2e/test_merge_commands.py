@@ -128,6 +128,19 @@ def test_merge_file(tmp_path: Path, branches: GitRepo) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "merged", "ours", "theirs"]
 
 
+def test_fisher_diagonals_come_from_files(repo: GitRepo, tmp_path: Path) -> None:
+    """What theirs is sure of and ours is not is theirs."""
+    certain, doubtful = np.ones(4096, np.float32), np.zeros(4096, np.float32)
+    for name, value in (("ours", doubtful), ("theirs", certain)):
+        (tmp_path / name).write_bytes(save({"c": value}))
+    repo.git("-c", "theta.merge=conflict", "merge", "math", code=1)
+    files = [f"--fisher-{name}={tmp_path / name}" for name in ("ours", "theirs")]
+    repo.theta("resolve", "--strategy", "fisher", *files)
+    assert repo.read(MODEL) == checkpoint(a=1, c=2, d=1)
+    done = repo.run("git", "theta", "resolve", "--strategy", "fisher", code=1)
+    assert b"no tracked checkpoint is unmerged" in done.stderr
+
+
 # at a terminal
 
 
