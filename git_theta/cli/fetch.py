@@ -19,7 +19,9 @@ from git_theta.model import Manifest, Oid, StoredObject
 
 @click.command("fetch")
 @click.argument("rev", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Objects of the whole history of all refs.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Objects of the whole history of all refs, and of what is staged."
+)
 @click.option("--group", "groups", multiple=True, metavar="GLOB", help="Only parameter groups of these names.")
 @click.option("--remote", metavar="NAME", help="Ask only this remote.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -64,7 +66,7 @@ def command(rev: tuple[str, ...], everything: bool, groups: tuple[str, ...], rem
 def _manifests(workspace: Workspace, revisions: tuple[str, ...], everything: bool) -> Iterable[Manifest]:
     """What is asked for: of commits, every manifest, since a commit's own attributes may not be in force here."""
     if everything:
-        revisions = ("--all", "--reflog")
+        revisions = ("--all", "--reflog", "--indexed-objects")  # of every worktree
     elif not revisions:
         if workspace.repository.worktree:
             yield from (item.manifest for item in tracked(workspace) if item.manifest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from git_theta.cli.output import emit_json
-from git_theta.cli.sending import send, told
+from git_theta.cli.sending import announce, send, told
 from git_theta.cli.workspace import open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.remotes import default_remote
@@ -46,6 +46,7 @@ def command(remote: str | None, ref: tuple[str, ...], everything: bool, dry_run:
         needs = named_objects(root, workspace.blobs, revisions)
         if not dry_run:
             send(workspace, target, needs)
+            announce(workspace, target, needs)
     finally:
         workspace.close()
     if as_json:

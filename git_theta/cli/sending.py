@@ -10,8 +10,9 @@ from git_theta.cli.text import human, plural, printable
 from git_theta.cli.workspace import Workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.remotes import remote_address
-from git_theta.lfs import LocalEnd, Need, RefRefused, Remote, announce, end_of
-from git_theta.model import Oid
+from git_theta.lfs import End, LocalEnd, Need, RefRefused, Remote, end_of
+from git_theta.lfs import announce as grow_ref
+from git_theta.model import Oid, StoredObject
 
 
 class NotEverywhere(ThetaError):
@@ -20,14 +21,41 @@ class NotEverywhere(ThetaError):
     exit_code = Exit.MISSING
 
 
-def send(workspace: Workspace, remote: Remote, needs: Mapping[Oid, Need]) -> int:
-    """Make sure that ``remote`` has every object in ``needs``; returns how many bytes were offered.
+def send(workspace: Workspace, remote: Remote, needs: Mapping[Oid, Need]) -> None:
+    """Make sure that ``remote`` has every object in ``needs``.
 
     Raises :class:`NotEverywhere` or :class:`TransferFailed` when it will not have one of them.
     """
-    if not needs:
-        return 0
-    end = end_of(workspace.repository, remote, terminal())
+    if needs:
+        end = end_of(workspace.repository, remote, terminal())
+        end.send(workspace.store, _sendable(workspace, remote, end, needs))
+
+
+def announce(workspace: Workspace, remote: Remote, needs: Mapping[Oid, Need], *, mirror: bool = False) -> None:
+    """Have the remote's ref of objects name ``needs``, where hosts look for it; ``mirror`` as for :mod:`lfs`.
+
+    A host that refuses costs a warning. A store on a path has no use for the ref.
+    """
+    if not needs or not workspace.settings.objects_ref:
+        return
+    if isinstance(end_of(workspace.repository, remote), LocalEnd):
+        return
+    root = workspace.repository.root
+    try:
+        address = remote_address(root, remote.name, remote.url)
+        grow_ref(root, address, (need.stored for need in needs.values()), workspace.store.tmp, mirror=mirror)
+    except RefRefused as refusal:
+        warn(str(refusal), refusal.hint)
+
+
+def rehearse(workspace: Workspace, remote: Remote, needs: Mapping[Oid, Need]) -> None:
+    """Raise what :func:`send` would raise for an object that is nowhere; nothing is sent."""
+    if needs:
+        _sendable(workspace, remote, end_of(workspace.repository, remote, terminal()), needs)
+
+
+def _sendable(workspace: Workspace, remote: Remote, end: End, needs: Mapping[Oid, Need]) -> list[StoredObject]:
+    """Those of ``needs`` that are here; the others must be on ``remote``, or :class:`NotEverywhere` is raised."""
     here = [need.stored for need in needs.values() if workspace.store.has(need.stored.oid, need.stored.size)]
     present = {stored.oid for stored in here}
     absent = [need for oid, need in needs.items() if oid not in present]
@@ -41,15 +69,7 @@ def send(workspace: Workspace, remote: Remote, needs: Mapping[Oid, Need]) -> int
                 hint="nothing was pushed. Bring them here first: git theta fetch --all; "
                 "or, where the file is whole: git add --renormalize PATH",
             )
-    end.send(workspace.store, here)
-    if workspace.settings.objects_ref and not isinstance(end, LocalEnd):
-        try:
-            root = workspace.repository.root
-            address = remote_address(root, remote.name, remote.url)
-            announce(root, address, (need.stored for need in needs.values()), workspace.store.tmp)
-        except RefRefused as refusal:
-            warn(str(refusal), refusal.hint)
-    return sum(stored.size for stored in here)
+    return here
 
 
 def terminal() -> int | None:

@@ -8,16 +8,31 @@ from __future__ import annotations
 
 import os
 import subprocess
+from itertools import takewhile
 from pathlib import Path
 
 _WITH_VALUE = {"-c", "-C", "--git-dir", "--work-tree", "--namespace", "--config-env", "--exec-path", "--attr-source"}
+_PUSH_VALUE = {"-o", "--push-option", "--receive-pack", "--exec", "--repo", "--recurse-submodules"}
 _SHELLS = {"sh", "dash", "bash", "zsh", "ksh"}
+_DEPTH = 8
+"""Shells between git and us, and git itself: a hook that is called by another has several."""
 
 
 def calling_git_command() -> str | None:
     """The subcommand of the git process that runs us, perhaps through a shell; None when that cannot be told."""
     found = _nearest_git()
-    return _subcommand(found[1]) if found else None
+    return _split(found[1])[0] if found else None
+
+
+def calling_push_options() -> set[str]:
+    """The options of the ``git push`` whose hook runs us, as they were written; empty when they cannot be told."""
+    found = _nearest_git()
+    name, words = _split(found[1]) if found else (None, [])
+    options = [word for word in takewhile(lambda word: word != "--", words) if word.startswith("-")]
+    if name != "push" or not _PUSH_VALUE.isdisjoint(options):
+        return set()  # the next word, whatever it looks like, is a value
+    # ps separates words by spaces, which a path may have, and then what looks like an option is none.
+    return {word for word in options if word.startswith("--") or Path("/proc/self/cmdline").exists()}
 
 
 def calling_git_process() -> str | None:
@@ -35,7 +50,7 @@ def calling_git_process() -> str | None:
 def _nearest_git() -> tuple[int, list[str]] | None:
     """The process id and the arguments of the git that runs us."""
     pid = os.getppid()
-    for _ in range(3):
+    for _ in range(_DEPTH):
         found = _process(pid)
         if found is None:
             return None
@@ -49,14 +64,15 @@ def _nearest_git() -> tuple[int, list[str]] | None:
     return None
 
 
-def _subcommand(arguments: list[str]) -> str | None:
+def _split(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Git's subcommand, and what follows it."""
     words = iter(arguments)
     for word in words:
         if word in _WITH_VALUE:
             next(words, None)
         elif not word.startswith("-"):
-            return word
-    return None
+            return word, list(words)
+    return None, []
 
 
 def _process(pid: int) -> tuple[int, list[str]] | None:

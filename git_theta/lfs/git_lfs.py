@@ -137,12 +137,17 @@ class GitLfsEnd:
 
 def require_git_lfs(name: str) -> None:
     """Raises :class:`GitLfsNotFound` where there is no git-lfs to reach the remote ``name`` with."""
-    if shutil.which("git-lfs") is None:
+    if shutil.which("git-lfs") is None and shutil.which("git-lfs", path=_git_folder()) is None:
         raise GitLfsNotFound(
             f"git-lfs is not installed (https://git-lfs.com), and objects travel to and from {name} with it",
             hint="nothing was pushed or fetched; to install git-lfs on Debian or Ubuntu: sudo apt-get install git-lfs\n"
             "on macOS: brew install git-lfs (a remote on a local path works without it)",
         )
+
+
+def _git_folder() -> str:
+    """Where Git's own programs are: it looks there first for what is called git-lfs."""
+    return os.fsdecode(ask_git("--exec-path")).removesuffix("\n")
 
 
 def pointer_commit(root: Path, objects: Sequence[StoredObject], scratch: Path) -> str:

@@ -3,6 +3,9 @@
 Hosts find LFS objects by scanning Git for pointer blobs (garbage collection, mirrors, push checks); manifests
 alone are invisible to them. What always holds: the tree only grows, whoever pushes at the same time, and a
 host that refuses the ref costs nothing but a warning.
+
+A push that makes the remote a mirror takes every ref away that is not here. For those the ref is kept here too, as
+``git clone --mirror`` keeps it, in step with the remote's.
 """
 
 from __future__ import annotations
@@ -26,8 +29,11 @@ class RefRefused(ThetaError):
     """The remote would not take the ref. The objects are there all the same."""
 
 
-def announce(root: Path, address: str, objects: Iterable[StoredObject], scratch: Path) -> None:
-    """Add ``objects`` to the ref at ``address``, a remote's name or URL; raises :class:`RefRefused`."""
+def announce(root: Path, address: str, objects: Iterable[StoredObject], scratch: Path, *, mirror: bool = False) -> None:
+    """Add ``objects`` to the ref at ``address``, a remote's name or URL; raises :class:`RefRefused`.
+
+    The ref here follows if it was the same as there, or if ``mirror`` says that the remote is to be like this one.
+    """
     wanted = {f"{o.oid[:2]}/{o.oid}": o for o in objects}
     refused: GitFailed | None = None
     tip: str | None = None
@@ -37,7 +43,7 @@ def announce(root: Path, address: str, objects: Iterable[StoredObject], scratch:
             if refused and tip == before:
                 break  # nobody was faster, so the host itself said no
             try:
-                return _add(root, address, tip, wanted, scratch)
+                return _follow(root, tip, _add(root, address, tip, wanted, scratch), mirror)
             except GitFailed as error:
                 refused = error
     except GitFailed as error:
@@ -54,20 +60,45 @@ def _tip(root: Path, address: str) -> str | None:
     return answer[0] if answer else None
 
 
-def _add(root: Path, address: str, tip: str | None, wanted: Mapping[str, StoredObject], scratch: Path) -> None:
-    """Push a commit on top of ``tip`` that has all of ``wanted``; raises GitFailed when ``tip`` is no longer true."""
+def keep(root: Path, address: str) -> bool:
+    """Bring the ref at ``address`` here if there is one there and none here; whether it came."""
+    if _here(root) or not _tip(root, address):
+        return False
+    refspec = f"{OBJECTS_REF}:{OBJECTS_REF}"
+    ask_git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", address, refspec, cwd=root)
+    return True
+
+
+def _follow(root: Path, before: str | None, tip: str | None, mirror: bool) -> None:
+    """Move the ref here as it was moved there."""
+    here = _here(root)
+    if tip and here != tip and (here == before if here else mirror):
+        ask_git("update-ref", OBJECTS_REF, tip, here or "", cwd=root)
+
+
+def _here(root: Path) -> str | None:
+    answer = ask_git("rev-parse", "--quiet", "--verify", OBJECTS_REF, cwd=root, codes=(0, 1))
+    return answer.decode().strip() or None
+
+
+def _add(root: Path, address: str, tip: str | None, wanted: Mapping[str, StoredObject], scratch: Path) -> str | None:
+    """Push a commit on top of ``tip`` that has all of ``wanted``, and return it; ``tip`` itself when it has.
+
+    Raises GitFailed when ``tip`` is no longer true.
+    """
     if tip and ask_git("cat-file", "-t", tip, cwd=root, codes=(0, 128)) != b"commit\n":
         ask_git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", address, tip, cwd=root)
     held = _paths(root, tip)
     missing = {path: stored for path, stored in wanted.items() if path not in held}
     if not missing:
-        return
+        return tip
     commit = _grow(root, tip, missing, scratch)
     lease = f"--force-with-lease={OBJECTS_REF}:{tip or ''}"
     # What the configuration asks of the user's own pushes is not meant for this one.
     plainly = ("--no-verify", "--no-follow-tags", "--no-signed", "--no-recurse-submodules")
     no_mirror = ("-c", f"remote.{address}.mirror=false")
     ask_git(*no_mirror, "push", "--quiet", *plainly, lease, address, f"{commit}:{OBJECTS_REF}", cwd=root)
+    return commit
 
 
 def _paths(root: Path, commit: str | None) -> set[str]:

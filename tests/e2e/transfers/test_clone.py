@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -165,6 +166,14 @@ def test_fetch_brings_objects_and_leaves_the_worktree(repo: GitRepo, remote: str
     copy.git("remote", "remove", "origin")
     copy.theta("checkout")
     check_whole(copy, checkpoint(a=1))
+
+
+def test_fetch_all_counts_what_another_worktree_has_staged(repo: GitRepo) -> None:
+    repo.git("worktree", "add", "--quiet", "../second")
+    second = repo.at(repo.path.parent / "second")
+    second.write(MODEL, checkpoint(a=1))
+    second.git("add", MODEL)
+    assert json.loads(repo.theta("fetch", "--all", "--json"))["wanted"] == len(oids(repo)) == 2
 
 
 # partial and shallow clones

@@ -269,6 +269,34 @@ def test_a_push_to_a_mirror_remote(repo: GitRepo, host: Host) -> None:
     done = repo.run("git", "push", "origin")
     assert b"git-theta:" not in done.stderr
     assert set(host.objects()) == oids(repo) == set(pointers(repo, url))
+    for seed in (1, 2):
+        change(repo, seed)
+        assert b"git-theta:" not in repo.run("git", "push", "origin").stderr
+        assert set(host.objects()) == oids(repo) == set(pointers(repo, url))
+
+
+def test_a_first_mirror_push_says_that_it_takes_the_ref_away_and_the_next_brings_it_back(
+    repo: GitRepo, remote: str, host: Host
+) -> None:
+    repo.git("push", "origin", "main")
+    change(repo)
+    done = repo.run("git", "push", "--mirror", "origin")
+    assert done.stderr.count(b"git-theta:") == 1
+    assert f"git push origin {OBJECTS_REF}".encode() in done.stderr
+    for seed in (2, 3):
+        change(repo, seed)
+        assert b"git-theta:" not in repo.run("git", "push", "--mirror", "origin").stderr
+    assert set(host.objects()) == oids(repo) == set(pointers(repo, remote))
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="-n is looked at where words are told exactly")
+@pytest.mark.parametrize("option", ["--dry-run", "-n"])
+def test_a_dry_run_sends_nothing_and_says_what_it_would(repo: GitRepo, remote: str, host: Host, option: str) -> None:
+    done = repo.run("git", "push", option, "origin", "main")
+    assert b"a push would make sure of 1 object (82.7 kB) on origin" in done.stderr
+    assert host.objects() == {}
+    lose(repo, sorted(oids(repo))[0])
+    assert b"neither here nor on origin" in attempt(repo, "push", option, "origin", "main").stderr
 
 
 def test_a_missing_object_refuses_and_nothing_is_pushed(repo: GitRepo, remote: str, host: Host) -> None:
