@@ -88,11 +88,11 @@ def _add(root: Path, address: str, tip: str | None, wanted: Mapping[str, StoredO
     """
     if tip and ask_git("cat-file", "-t", tip, cwd=root, codes=(0, 128)) != b"commit\n":
         ask_git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", address, tip, cwd=root)
-    held = _paths(root, tip)
-    missing = {path: stored for path, stored in wanted.items() if path not in held}
+    held = _held(root, tip)
+    missing = {path: o for path, o in wanted.items() if o.oid not in held.get(o.oid[:2], {})}
     if not missing:
         return tip
-    commit = _grow(root, tip, missing, scratch)
+    commit = _grow(root, tip, held, missing, scratch)
     lease = f"--force-with-lease={OBJECTS_REF}:{tip or ''}"
     # What the configuration asks of the user's own pushes is not meant for this one.
     plainly = ("--no-verify", "--no-follow-tags", "--no-signed", "--no-recurse-submodules")
@@ -101,33 +101,40 @@ def _add(root: Path, address: str, tip: str | None, wanted: Mapping[str, StoredO
     return commit
 
 
-def _paths(root: Path, commit: str | None) -> set[str]:
-    if commit is None:
-        return set()
-    return set(os.fsdecode(ask_git("ls-tree", "-r", "-z", "--name-only", commit, cwd=root)).split("\0")[:-1])
+def _held(root: Path, commit: str | None) -> dict[str, dict[str, str]]:
+    """By folder and name, the lines that ls-tree has for the pointers in a commit."""
+    folders: dict[str, dict[str, str]] = {}
+    listed = ask_git("ls-tree", "-r", "-z", commit, cwd=root) if commit else b""
+    for line in os.fsdecode(listed).split("\0")[:-1]:
+        about, _, path = line.partition("\t")
+        folder, _, name = path.rpartition("/")
+        folders.setdefault(folder, {})[name] = f"{about}\t{name}"
+    return folders
 
 
-def _grow(root: Path, before: str | None, missing: dict[str, StoredObject], scratch: Path) -> str:
+def _grow(
+    root: Path, before: str | None, held: dict[str, dict[str, str]], missing: Mapping[str, StoredObject], scratch: Path
+) -> str:
     """A commit on top of ``before`` with the missing pointers added; the index is not involved."""
     blobs = write_pointers(root, list(missing.values()), scratch)
-    folders: dict[str, dict[str, str]] = {}
+    grown: dict[str, dict[str, str]] = {}
     for path, blob in zip(missing, blobs, strict=True):
         folder, name = path.split("/")
-        folders.setdefault(folder, {})[name] = f"100644 blob {blob}\t{name}"
-    top = _tree(root, before) if before else {}
-    for folder, added in folders.items():
-        held = _tree(root, f"{before}:{folder}") if folder in top else {}
-        top[folder] = f"040000 tree {_make_tree(root, {**held, **added})}\t{folder}"
+        grown.setdefault(folder, dict(held.get(folder, {})))[name] = f"100644 blob {blob}\t{name}"
+    trees = _make_trees(root, grown.values())
+    top = _top(root, before) if before else {}
+    top.update((folder, f"040000 tree {tree}\t{folder}") for folder, tree in zip(grown, trees, strict=True))
     parents = ("-p", before) if before else ()
-    tree = _make_tree(root, top)
+    tree = _make_trees(root, [top])[0]
     return ask_git(*IDENTITY, "commit-tree", *parents, "-m", _MESSAGE, tree, cwd=root).decode().strip()
 
 
-def _tree(root: Path, name: str) -> dict[str, str]:
-    lines = os.fsdecode(ask_git("ls-tree", "-z", name, cwd=root)).split("\0")[:-1]
+def _top(root: Path, commit: str) -> dict[str, str]:
+    lines = os.fsdecode(ask_git("ls-tree", "-z", commit, cwd=root)).split("\0")[:-1]
     return {line.partition("\t")[2]: line for line in lines}
 
 
-def _make_tree(root: Path, entries: dict[str, str]) -> str:
-    text = "".join(f"{line}\n" for line in entries.values())
-    return ask_git("mktree", "--missing", cwd=root, stdin=os.fsencode(text)).decode().strip()
+def _make_trees(root: Path, trees: Iterable[Mapping[str, str]]) -> list[str]:
+    """Put trees of such lines into Git; returns their ids in the same order."""
+    text = "\n".join("".join(f"{line}\n" for line in tree.values()) for tree in trees)
+    return ask_git("mktree", "--missing", "--batch", cwd=root, stdin=os.fsencode(text)).decode().split()
