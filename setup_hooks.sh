@@ -167,7 +167,7 @@ run_tests() {
     pip_install "$here/.venv-test" --no-deps giftless==0.6.2
     cd "$here"
     # Whatever a test forgets to set, it must not reach the configuration of whoever runs it.
-    GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 "$here/.venv-test/bin/python" -m pytest -q -n auto
+    GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 "$here/.venv-test/bin/python" -m pytest -q -n auto --dist worksteal
 }
 
 if [ $# -gt 1 ]; then
