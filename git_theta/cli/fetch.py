@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import click
 
 from git_theta.cli.output import emit_json, warn
-from git_theta.cli.receiving import objects_for, require_groups
+from git_theta.cli.receiving import lacking, objects_for, require_groups
 from git_theta.cli.sending import terminal
 from git_theta.cli.text import human, plural
 from git_theta.cli.tracked import tracked
@@ -28,8 +28,8 @@ from git_theta.model import Manifest, Oid, StoredObject
 def command(rev: tuple[str, ...], everything: bool, groups: tuple[str, ...], remote: str | None, as_json: bool) -> int:
     """Download the objects of REV (default: HEAD and the index) that are not here.
 
-    Damaged objects that fsck moved away count as not here, so this repairs them. The files stay as they are;
-    git theta pull also completes them.
+    A damaged object is moved to theta/corrupt/ and brought anew, so this repairs. The files stay as they are; git
+    theta pull also completes them.
 
     Example: git theta fetch main v1.0 --group 'encoder.layer.0.*'
     """
@@ -45,7 +45,7 @@ def command(rev: tuple[str, ...], everything: bool, groups: tuple[str, ...], rem
         wanted: dict[Oid, StoredObject] = {}
         for manifest in manifests:
             wanted.update((stored.oid, stored) for stored in objects_for(manifest, groups))
-        absent = [stored for stored in wanted.values() if not workspace.store.has(stored.oid, stored.size)]
+        absent = lacking(workspace, wanted.values())
         supply = Supply(workspace.repository, workspace.store, terminal=terminal())
         failures = supply.bring(absent, remote)
     finally:

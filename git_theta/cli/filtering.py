@@ -127,9 +127,9 @@ def _for_diff(workspace: Workspace, request: Mapping[str, str]) -> bool:
 def _placeholder_hint(path: str, problem: ThetaError) -> str | None:
     """What to type for a file that was left as a placeholder, or as the damaged manifest it is."""
     from git_theta.filters.smudge import TooLarge
-    from git_theta.tensors import DamagedValue, MissingValue
+    from git_theta.tensors import DamagedValue
 
     if not isinstance(problem, (DamagedValue, TooLarge)):
         return problem.hint.replace("PATH", path) if problem.hint else None
-    remedy = "git theta pull completes it" if isinstance(problem, MissingValue) else problem.hint
+    remedy = "git theta pull completes it" if isinstance(problem, DamagedValue) else problem.hint
     return f"{path} holds its manifest for now, Git is not affected; {remedy}"

@@ -8,7 +8,7 @@ import click
 
 from git_theta.cli.checkout import Outcome, report, write_all
 from git_theta.cli.output import warn
-from git_theta.cli.receiving import objects_for, require_groups
+from git_theta.cli.receiving import lacking, objects_for, require_groups
 from git_theta.cli.sending import terminal
 from git_theta.cli.text import plural, printable
 from git_theta.cli.tracked import State, Tracked, as_meant, matching, state, tracked
@@ -40,15 +40,11 @@ def command(pathspec: tuple[str, ...], groups: tuple[str, ...], remote: str | No
             find_remote(workspace.repository.root, remote)
         items = [as_meant(workspace, item) for item in _named(workspace, pathspec) if _open(workspace, item)]
         require_groups([item.manifest for item in items if item.manifest], groups)
-        absent = {
-            stored.oid: stored
-            for item in items
-            if item.manifest
-            for stored in objects_for(item.manifest, groups)
-            if not workspace.store.has(stored.oid, stored.size)
+        wanted = {
+            stored.oid: stored for item in items if item.manifest for stored in objects_for(item.manifest, groups)
         }
         supply = Supply(workspace.repository, workspace.store, terminal=terminal())
-        failures = supply.bring(absent.values(), remote)
+        failures = supply.bring(lacking(workspace, wanted.values()), remote)
         whole = [item for item in items if _complete(workspace, item)]
         outcomes = write_all(workspace, whole, force=False)
         partial = [_partial(workspace, item) for item in items if item not in whole]

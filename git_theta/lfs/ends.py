@@ -14,7 +14,7 @@ from typing import Protocol
 
 from git_theta.errors import ThetaError
 from git_theta.model import Oid, StoredObject
-from git_theta.store import DamagedObject, MissingObject, Store
+from git_theta.store import Store
 
 _BLOCK = 1 << 20
 
@@ -70,11 +70,17 @@ class LocalEnd:
             ) from None
 
     def receive(self, store: Store, objects: Sequence[StoredObject]) -> Mapping[Oid, str]:
-        """Link or copy. A linked object is the very file; values are checked when they are decoded."""
+        """Link or copy. A linked object is the very file; values are checked when they are decoded.
+
+        So one that was damaged here is looked at first: the file over there may be the same.
+        """
         missing = {}
         for wanted in objects:
             if not self._store.has(wanted.oid, wanted.size):
                 missing[wanted.oid] = f"{self.name} does not have it"
+                continue
+            if store.was_damaged(wanted.oid) and not self._store.is_whole(wanted.oid):
+                missing[wanted.oid] = f"it is damaged on {self.name} as well"
                 continue
             try:
                 store.use(wanted.oid)
@@ -87,7 +93,7 @@ class LocalEnd:
         """By size, which is what a crash or a full disk gets wrong; ``thorough`` reads every byte."""
         lacking = {o.oid: "not there" for o in objects if not self._store.has(o.oid, o.size)}
         for stored in objects if thorough else ():
-            if stored.oid not in lacking and not _is_whole(self._store, stored.oid):
+            if stored.oid not in lacking and not self._store.is_whole(stored.oid):
                 lacking[stored.oid] = "damaged there"
         return lacking
 
@@ -98,7 +104,7 @@ def check_whole(store: Store, objects: Sequence[StoredObject]) -> None:
     Not every server looks at what it is sent, and one that took a damaged object would never take the good one.
     """
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
-        found = threads.map(lambda o: _is_whole(store, o.oid), objects)
+        found = threads.map(lambda o: store.is_whole(o.oid), objects)
         for stored, whole in zip(objects, found, strict=True):
             if not whole:
                 raise TransferFailed(
@@ -135,10 +141,3 @@ def _copy(source: Path, store: Store, oid: Oid) -> None:
         draft.put()
     finally:
         draft.discard()
-
-
-def _is_whole(store: Store, oid: Oid) -> bool:
-    try:
-        return store.sha256(oid) == oid
-    except (MissingObject, DamagedObject):
-        return False

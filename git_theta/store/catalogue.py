@@ -64,9 +64,20 @@ class Catalogue:
     def record(self, values: Iterable[tuple[Digest, tuple[Slot, ...]]]) -> None:
         """Remember that each place decodes to its digest."""
         values = list(values)
-        oids = {slot.oid for _, place in values for slot in place}
-        present = {oid: signature for oid in oids if (signature := self._signature(oid))}
+        present = self._present({slot.oid for _, place in values for slot in place})
         rows = [(d, render_place(place)) for d, place in values if all(slot.oid in present for slot in place)]
+        self._remember(present, rows)
+
+    def vouches_for(self, oid: Oid) -> bool:
+        """Whether the object was verified here and its file has not been touched since."""
+        return self._trust(oid)
+
+    def vouch(self, oids: Iterable[Oid]) -> None:
+        """Remember that the bytes of each object are those its name promises."""
+        self._remember(self._present(set(oids)), [])
+
+    def _remember(self, present: dict[Oid, tuple[int, int]], rows: list[tuple[Digest, str]]) -> None:
+        """Note the objects that are ``present``, and what places in them decode to."""
         self._trusted.clear()
         db = self._open()
         if db is None:
@@ -116,6 +127,9 @@ class Catalogue:
             rows = self._rows(_SIGNATURE, (oid,))
             self._trusted[oid] = bool(rows) and rows[0] == self._signature(oid)
         return self._trusted[oid]
+
+    def _present(self, oids: set[Oid]) -> dict[Oid, tuple[int, int]]:
+        return {oid: signature for oid in oids if (signature := self._signature(oid))}
 
     def _signature(self, oid: Oid) -> tuple[int, int] | None:
         found = self._store.stat(oid)

@@ -35,7 +35,7 @@ class MissingObject(ThetaError):
     exit_code = Exit.MISSING
 
     def __init__(self, oid: Oid, found: str) -> None:
-        super().__init__(f"object {oid} {found}", hint="git theta fetch")
+        super().__init__(f"object {oid} {found}", hint="git theta pull")
         self.oid = oid
 
 
@@ -125,6 +125,13 @@ class Store:
                 raise DamagedObject(oid, error.strerror or str(error)) from None
         return digest.hexdigest()
 
+    def is_whole(self, oid: Oid) -> bool:
+        """Whether the object is here and its bytes are those its name promises."""
+        try:
+            return self.sha256(oid) == oid
+        except (MissingObject, DamagedObject):
+            return False
+
     def make_folder(self, path: Path) -> None:
         """With the permissions of the folder above: a store on a shared disk stays writable for the whole team.
 
@@ -165,12 +172,19 @@ class Store:
 
     def quarantine(self, oid: Oid) -> None:
         """Take a corrupt object out of sight, so that the next fetch or add brings a good one. Keeps the bytes."""
-        aside = self.root / "corrupt" / oid
+        aside = self._aside(oid)
         self.make_folder(aside.parent)
         if os.path.lexists(aside):  # perhaps a folder, which would not give way
             aside = aside.with_name(f"{oid}-{token_hex(4)}")
         with contextlib.suppress(FileNotFoundError):
             os.replace(self.path(oid), aside)
+
+    def was_damaged(self, oid: Oid) -> bool:
+        """Whether an object of that name was taken out of sight once."""
+        return os.path.lexists(self._aside(oid))
+
+    def _aside(self, oid: Oid) -> Path:
+        return self.root / "corrupt" / oid
 
 
 class Draft:

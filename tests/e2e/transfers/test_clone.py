@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import GitRepo, user_environment
 from tests.e2e.lfs_server import BATCH, OBJECT, Host
-from tests.e2e.support import MODEL, checkpoint, is_manifest, noise, objects, status
+from tests.e2e.support import MODEL, checkpoint, is_manifest, noise, object_path, objects, status
 from tests.e2e.transfer import (
     SKIP,
     attempt,
@@ -294,6 +294,41 @@ def test_a_download_that_is_cut_off_goes_on_where_it_was(repo: GitRepo, host: Ho
     check_whole(copy, large(0))
     asked = [request.headers.get("range") for request in host.requests if request.method == "GET"]
     assert "bytes=1000000-" in "".join(str(one) for one in asked)
+
+
+def flip(repo: GitRepo) -> str:
+    """Change a bit in the first object of a clone where only a digest can tell; returns its oid."""
+    path = objects(repo)[0]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    return path.name
+
+
+def test_fetch_and_pull_replace_a_damaged_object(repo: GitRepo, remote: str) -> None:
+    copy = clone(repo, remote, "copy")
+    oid = flip(copy)
+    assert json.loads(copy.theta("fetch", "--json"))["fetched"] == [oid]
+    assert "fetched 0 objects" in copy.theta("fetch")
+    flip(copy)
+    (copy.path / MODEL).unlink()
+    assert b"git theta pull completes it" in attempt(copy, "checkout", "--", MODEL).stderr
+    check_placeholder(copy)
+    assert b"moved 1 damaged object to theta/corrupt/" in attempt(copy, "theta", "pull").stderr
+    check_whole(copy, checkpoint())
+
+
+def test_an_object_that_is_damaged_over_there_as_well_does_not_come(repo: GitRepo) -> None:
+    """Both names are one file."""
+    origin = bare(repo)
+    repo.git("push", "--quiet", "origin", "main")
+    copy = clone(repo, origin.path, "copy")
+    oid = flip(copy)
+    (copy.path / MODEL).unlink()
+    for _ in range(2):
+        assert copy.run("git", "theta", "pull", code=5).stderr.decode().count("damaged on origin as well") == 1
+    assert not object_path(copy, oid).exists()
 
 
 # stores that are near

@@ -278,3 +278,15 @@ for i in range(40):
 def test_places_as_text_and_back() -> None:
     place = (Slot(Oid("a" * 64), 0), Slot(Oid("b" * 64), 123456))
     assert parse_place(render_place(place)) == place
+
+
+def test_an_object_is_vouched_for_until_its_file_is_touched(store: Store, catalogue: Catalogue) -> None:
+    oid = put(store, b"one")
+    assert not catalogue.vouches_for(oid)
+    catalogue.vouch([oid])
+    assert catalogue.vouches_for(oid)
+    assert catalogue.places(DIGEST) == []
+    os.utime(store.path(oid), ns=(0, 0))
+    again = Catalogue(store)
+    assert not again.vouches_for(oid)
+    again.close()
