@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from glob import escape
 
 from git_theta.cli.merging import merger
 from git_theta.cli.sides import stored
@@ -21,6 +19,7 @@ from git_theta.diff.findings import find_all
 from git_theta.diff.fold import fold
 from git_theta.diff.words import percent, scientific
 from git_theta.errors import ThetaError
+from git_theta.globs import escape, matches
 from git_theta.merge.decide import Decision, Held
 from git_theta.merge.merger import Versions, settle
 from git_theta.merge.plan import Policy, Stop, parse_choice
@@ -184,7 +183,7 @@ class Dialogue:
         lines = self._lines()
         if which.isascii() and which.isdigit() and 0 < int(which) <= len(lines):
             return tuple(conflict.name for conflict in lines[int(which) - 1][1])
-        return tuple(c.name for c in self._open() if not which or which == "all" or fnmatchcase(c.name, which))
+        return tuple(c.name for c in self._open() if not which or which == "all" or matches(c.name, which))
 
     def _undo(self) -> None:
         if not self._chosen:

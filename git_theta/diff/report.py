@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from math import prod
 from typing import TYPE_CHECKING
 
 from git_theta.diff.finding import Finding, Statistics
 from git_theta.diff.fold import fold
 from git_theta.diff.records import Change, Comparison, Kind, Summary
+from git_theta.globs import matches
 
 if TYPE_CHECKING:
     from git_theta.diff.leaves import LeafChange
@@ -77,7 +77,7 @@ def select(comparison: Comparison, globs: Sequence[str]) -> Comparison:
 
 def matching(name: str, globs: Sequence[str]) -> bool:
     """Whether a name matches one of ``globs``, or there are none."""
-    return not globs or any(fnmatchcase(name, glob) for glob in globs)
+    return not globs or any(matches(name, glob) for glob in globs)
 
 
 def with_values(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from git_theta.errors import Exit, ThetaError
+from git_theta.globs import matches
 from git_theta.merge.decide import OURS, Decision, Held, Verdict
 from git_theta.merge.leaves import Fingerprint
 from git_theta.merge.registry import Choice, parse
@@ -69,7 +69,7 @@ class Policy:
     def choice(self, name: str) -> Choice | None:
         """The strategy for one group."""
         for pattern, choice in reversed(self.overrides):
-            if fnmatchcase(name, pattern):
+            if matches(name, pattern):
                 return choice
         return self.default
 
