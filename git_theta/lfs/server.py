@@ -49,7 +49,8 @@ def find_server(root: Path, remote: str, url: str | None) -> Server:
 
     Raises :class:`CannotAsk` where there is none, or only a transfer agent that has no such question.
     """
-    configured = ("-c", f"remote.{remote}.url={url}") if url else ()
+    # It makes folders where it would keep files; its own are the sign that a repository has files of git-lfs.
+    configured = ("-c", "lfs.storage=theta", *(("-c", f"remote.{remote}.url={url}") if url else ()))
     endpoint, ssh = _endpoint(os.fsdecode(ask_git(*configured, "lfs", "env", cwd=root)), remote)
     if not endpoint.startswith(("http://", "https://")):
         raise CannotAsk(f"{url or remote} has no LFS server that can be asked, only {endpoint or 'nothing'}")
