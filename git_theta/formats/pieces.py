@@ -5,12 +5,15 @@ These are the values that :mod:`git_theta.formats.building` and the plug-ins' ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from git_theta.errors import ThetaError
 from git_theta.formats.source import READ_LIMIT, Source
 from git_theta.model import Group, Layout
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class CannotBuild(ThetaError):
@@ -81,3 +84,18 @@ def read_long(source: Source, start: int, length: int) -> bytes:
     """Bytes of a source in reads that its limit allows."""
     end = start + length
     return b"".join(source.read(at, min(READ_LIMIT, end - at)) for at in range(start, end, READ_LIMIT))
+
+
+def in_place(orders: Sequence[Iterable[Key]]) -> Iterator[Key]:
+    """The keys of all orders: those of the first, each further one behind what precedes it in its own order."""
+    following: dict[Key | None, Key | None] = {None: None}
+    for order in orders:
+        before: Key | None = None
+        for key in order:
+            if key not in following:
+                following[key], following[before] = following[before], key
+            before = key
+    upcoming = following[None]
+    while upcoming is not None:
+        yield upcoming
+        upcoming = following[upcoming]

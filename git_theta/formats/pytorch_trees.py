@@ -15,7 +15,7 @@ from typing import NamedTuple
 from git_theta.formats.pickle_reader import Call, PersistentId, Value
 from git_theta.formats.pickle_reader import Mapping as Dict
 from git_theta.formats.pickle_writer import are_same
-from git_theta.formats.pieces import CannotBuild, Leaves, Piece, Side
+from git_theta.formats.pieces import CannotBuild, Leaves, Piece, Side, in_place
 from git_theta.formats.pytorch_tensors import Record, Tensor, check_names, is_unit, key_name, names_in, parse_storage
 from git_theta.formats.registry import OPAQUE
 
@@ -156,7 +156,7 @@ class _Merge:
             for side, pairs in nodes.items()
         }
         merged = []
-        for identity in _in_place(list(keyed.values())):
+        for identity in in_place(list(keyed.values())):
             found = [pairs[identity] for pairs in keyed.values() if identity in pairs]
             name, side, key, _ = found[0]
             value = self._merge(_join(path, name), {side: value for _, side, _, value in found}, depth)
@@ -257,22 +257,6 @@ def _identity(key: Value, at: int) -> object:
         return type(key), key
     # Numbers as text: unlike that of text, their hash is no secret, and a file could hold thousands with the same.
     return (type(key), repr(key)) if key is None or isinstance(key, int | float) else at
-
-
-def _in_place(orders: Sequence[Mapping[object, object]]) -> Iterator[object]:
-    """The keys of all orders: those of the first, each further one behind what precedes it in its own order."""
-    start = object()
-    following: dict[object, object] = {start: start}
-    for order in orders:
-        before = start
-        for key in order:
-            if key not in following:
-                following[key], following[before] = following[before], key
-            before = key
-    key = following[start]
-    while key is not start:
-        yield key
-        key = following[key]
 
 
 def _join(path: str, key: str) -> str:

@@ -7,11 +7,12 @@ gets exactly one decision, and the order of the decisions is ours with the other
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
 
+from git_theta.formats.pieces import in_place
 from git_theta.model import Digest, Entry, Group, Manifest
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ def groups_of(manifest: Manifest | None) -> dict[str, Held]:
 def decide(base: Mapping[str, T], versions: Sequence[Mapping[str, T]]) -> list[Decision[T]]:
     """One decision for every key that the base or a version has; those of the base alone are left out."""
     return [
-        _judge(name, base.get(name), tuple(version.get(name) for version in versions)) for name in _in_place(versions)
+        _judge(name, base.get(name), tuple(version.get(name) for version in versions)) for name in in_place(versions)
     ]
 
 
@@ -94,18 +95,3 @@ def _judge(name: str, base: T | None, versions: tuple[T | None, ...]) -> Decisio
         return Decision(name, Verdict.BOTH, base, versions, changed, OURS)
     verdict = Verdict.THEIRS if OURS not in changed else Verdict.OURS if len(changed) == 1 else Verdict.SAME
     return Decision(name, verdict, base, versions, changed, changed[0])
-
-
-def _in_place(orders: Sequence[Mapping[str, T]]) -> Iterator[str]:
-    """The keys of all orders: those of the first, and each further one behind what precedes it in its own order."""
-    following: dict[str | None, str | None] = {None: None}
-    for order in orders:
-        before: str | None = None
-        for name in order:
-            if name not in following:
-                following[name], following[before] = following[before], name
-            before = name
-    upcoming = following[None]
-    while upcoming is not None:
-        yield upcoming
-        upcoming = following[upcoming]
