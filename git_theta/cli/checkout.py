@@ -75,7 +75,7 @@ def command(pathspec: tuple[str, ...], force: bool, pending: bool, as_json: bool
     if as_json:
         click.echo(json.dumps([{"path": o.path, "result": o.result, "reason": o.reason} for o in outcomes], indent=2))
     elif not pending or any(outcome.result == "written" for outcome in outcomes):
-        report(outcomes, items, named=bool(pathspec))
+        report(outcomes, items, named=bool(pathspec), remedy=" (--force writes anew)")
     return max((outcome.exit_code for outcome in outcomes), default=Exit.OK)
 
 
@@ -236,15 +236,15 @@ def _bytes(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
 
-def report(outcomes: list[Outcome], items: list[Tracked], named: bool) -> None:
-    """Say what was done, as one line; ``named`` when the user named the files."""
+def report(outcomes: list[Outcome], items: list[Tracked], *, named: bool = False, remedy: str = "") -> None:
+    """Say what was done, as one line; ``named`` when the user named the files, ``remedy`` for those that were kept."""
     written = {outcome.path for outcome in outcomes if outcome.result == "written"}
     size = sum(item.manifest.size for item in items if item.manifest and item.path in written)
     failed = sum(outcome.result == "failed" for outcome in outcomes)
     kept = sum(outcome.result == "kept" for outcome in outcomes)
     parts = [f"wrote {plural(len(written), 'checkpoint')} ({human(size)})"]
     if kept and (named or not written):
-        parts.append(f"kept {kept} that {'is' if kept == 1 else 'are'} there already (--force writes anew)")
+        parts.append(f"kept {kept} that {'is' if kept == 1 else 'are'} there already{remedy}")
     if failed:
         parts.append(f"{failed} failed")
     click.echo(", ".join(parts))

@@ -54,7 +54,7 @@ def command(pathspec: tuple[str, ...], groups: tuple[str, ...], remote: str | No
         rows = [{"path": o.path, "result": o.result, "reason": o.reason} for o in (*outcomes, *partial)]
         click.echo(json.dumps(rows, indent=2))
     else:
-        report(outcomes, whole, named=False)
+        report(outcomes, whole)
         for outcome in partial:
             click.echo(f"{printable(outcome.path)}: {outcome.reason}")
         for reason in dict.fromkeys(failures.values()):

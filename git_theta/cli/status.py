@@ -16,12 +16,15 @@ from git_theta.cli.text import human, plural, printable
 from git_theta.cli.tracked import CONVERTING, NO_TEXT, State, Tracked, attributes, filtered, matching, state, tracked
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.gitio.process import ask_git
-from git_theta.gitio.remotes import default_remote
+from git_theta.gitio.remotes import default_remote, remembered
 from git_theta.lfs import new_objects
 from git_theta.lfs.keep import pushed_tips
 
 _UNMERGED = {"DD", "AU", "UD", "UA", "DU", "AA", "UU"}
 """Git's letters for a path with more than one version in the index."""
+
+_CHANGES = {"A": "new", "D": "deleted", "MD": "changed, then deleted", "AD": "new, then deleted"}
+"""Git's letters in words; whatever else there is has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +126,10 @@ def _matching(workspace: Workspace, changes: dict[str, str], letters: set[str]) 
 
 
 def _unpushed(workspace: Workspace) -> Unpushed | None:
-    """What the remote that plain push takes does not have yet; None without a remote, or when there is nothing."""
+    """What the remote that plain push takes does not have yet; None when there is nothing, or nothing is known."""
     root = workspace.repository.root
     remote = default_remote(root)
-    if remote is None:
+    if remote is None or not remembered(root, remote):
         return None
     include = ["--branches", "--tags", *(["HEAD"] if workspace.blobs.exists("HEAD") else [])]
     new = new_objects(root, workspace.blobs, include, [f"^{oid}" for oid in pushed_tips(root, remote)])
@@ -179,7 +182,7 @@ def _line(file: FileStatus) -> str:
         return f"  {printable(file.path)}: stored as it is, without the filter"
     notes = [f"{plural(file.groups, 'group')}, {human(file.bytes)}"]
     if file.git:
-        notes.append({"D": "deleted", "A": "new"}.get(file.git, "changed"))
+        notes.append(_CHANGES.get(file.git, "changed"))
     if file.worktree == State.PLACEHOLDER.value:
         notes.append("placeholder")
     if file.worktree == State.SPARSE.value:
@@ -204,6 +207,11 @@ def _next(
         advice.append(f"objects are missing: git theta {command} brings them; git theta fsck names the groups")
     if any(file.worktree == State.PLACEHOLDER.value and not file.missing_objects for file in files):
         advice.append("to write the checkpoints that placeholders stand for: git theta checkout")
+    gone = " ".join(_argument(file.path) for file in files if file.git.endswith("D"))
+    if gone:
+        advice.append(
+            f"to get back what was deleted: git theta checkout {gone}; to record that it is gone: git rm {gone}"
+        )
     plain = [file.path for file in files if file.unfiltered]
     if plain:
         advice.append(f"to bring them under git-theta: git add --renormalize {_argument(plain[0])}")

@@ -39,6 +39,12 @@ def push_urls(root: Path, remote: str) -> list[str]:
     return os.fsdecode(ask_git("remote", "get-url", "--push", "--all", remote, cwd=root)).splitlines()
 
 
+def remembered(root: Path, remote: str) -> bool:
+    """Whether Git keeps in mind what the remote's branches are: not in a mirror or another bare clone of it."""
+    answer = ask_git("config", "--get-all", f"remote.{remote}.fetch", cwd=root, codes=(0, 1))
+    return b":refs/remotes/" in answer
+
+
 def default_remote(root: Path) -> str | None:
     """The remote that plain fetch takes: the branch's, ``checkout.defaultRemote``, origin, or the only one."""
     names = remote_names(root)

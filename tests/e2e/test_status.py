@@ -78,6 +78,29 @@ def test_says_nothing_of_remotes_where_there_is_none_or_one_path_is_asked_about(
     assert not_pushed(work) is None
 
 
+def test_a_mirror_does_not_know_what_is_there(work: GitRepo) -> None:
+    work.git("push", "--quiet", "-u", "origin", "main")
+    work.git("clone", "--quiet", "--mirror", "../remote.git", "../mirror.git")
+    assert not_pushed(work.at(work.path.parent / "mirror.git")) is None
+
+
+def test_a_deleted_file_can_come_back_or_go(work: GitRepo) -> None:
+    (work.path / MODEL).unlink()
+    said = work.theta("status")
+    assert "deleted\n" in said
+    assert "git commit" not in said
+    assert f"to get back what was deleted: git theta checkout {MODEL}" in said
+    work.theta("checkout", MODEL)
+    work.write(MODEL, checkpoint("ab", a=1))
+    work.git("add", MODEL)
+    (work.path / MODEL).unlink()
+    said = work.theta("status")
+    assert "changed, then deleted" in said
+    assert f"to record that it is gone: git rm {MODEL}" in said
+    work.git("rm", "--quiet", MODEL)
+    assert "git commit" not in work.theta("status")
+
+
 def test_asks_no_network(work: GitRepo) -> None:
     work.git("push", "--quiet", "-u", "origin", "main")
     shutil.rmtree(work.path.parent / "remote.git")
