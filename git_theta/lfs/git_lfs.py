@@ -95,9 +95,16 @@ class GitLfsEnd:
     def lacks(self, objects: Sequence[StoredObject], *, thorough: bool = False) -> Mapping[Oid, str]:
         """Ask the server which of ``objects`` it would send; ``thorough`` begins to download each."""
         from git_theta.lfs.probe import probe
+        from git_theta.lfs.server import CannotAsk
 
         require_git_lfs(self.name)
-        return probe(self._root, self._remote, self._url, objects, thorough=thorough)
+        try:
+            return probe(self._root, self._remote, self._url, objects, thorough=thorough)
+        except CannotAsk as error:
+            raise CannotAsk(
+                f"{self.name}: {error}",
+                hint=error.hint or "git lfs env shows the server of each remote; when it answers, repeat the command",
+            ) from None
 
     def _run(self, store: Store, arguments: Sequence[str], stdin: bytes) -> tuple[int, str]:
         """Run git-lfs against this remote and our store; returns its exit code and what it said.

@@ -118,6 +118,13 @@ def test_a_remote_that_is_away_is_an_error_not_a_finding(work: GitRepo) -> None:
     assert work.run("git", "theta", "fsck", "--remote", code=None).returncode not in (0, 4, 5)
 
 
+def test_a_server_that_is_away_is_named_with_its_remote(work: GitRepo) -> None:
+    work.git("config", "lfs.url", "http://127.0.0.1:9/none")
+    said = work.run("git", "theta", "fsck", "--remote", code=1).stderr.decode()
+    assert said.startswith("git-theta: origin: http://127.0.0.1:9/none")
+    assert "hint: git lfs env shows the server" in said
+
+
 @pytest.fixture
 def liar(work: GitRepo) -> Iterator[GitRepo]:
     """``work`` with an LFS server that claims to have every object and sends none."""
