@@ -6,15 +6,23 @@ from collections.abc import Iterable
 
 import click
 
+from git_theta.cli.hooks import ensure_hooks
 from git_theta.cli.output import emit_json, warn
 from git_theta.cli.receiving import lacking, objects_for, require_groups
 from git_theta.cli.sending import terminal
 from git_theta.cli.text import human, plural
 from git_theta.cli.tracked import tracked
 from git_theta.cli.workspace import Workspace, open_workspace
-from git_theta.errors import Exit
+from git_theta.errors import Exit, ThetaError
+from git_theta.gitio.remotes import remote_names
 from git_theta.lfs import Supply, find_remote, named_manifests
 from git_theta.model import Manifest, Oid, StoredObject
+
+
+class RemoteAsRevision(ThetaError):
+    """The name of a remote stands where a commit is expected, as git fetch would have it."""
+
+    exit_code = Exit.USAGE
 
 
 @click.command("fetch")
@@ -36,6 +44,8 @@ def command(rev: tuple[str, ...], everything: bool, groups: tuple[str, ...], rem
     workspace = open_workspace()
     try:
         workspace.register()
+        ensure_hooks(workspace.repository)  # in a bare clone no filter runs that would
+        _check_words(workspace, rev)
         if remote is not None:
             find_remote(workspace.repository.root, remote)
         manifests = _manifests(workspace, rev, everything)
@@ -61,6 +71,16 @@ def command(rev: tuple[str, ...], everything: bool, groups: tuple[str, ...], rem
         if len(failures) > 5:
             warn(f"and {len(failures) - 5:,} more")
     return Exit.MISSING if failures else Exit.OK
+
+
+def _check_words(workspace: Workspace, revisions: tuple[str, ...]) -> None:
+    """Raise :class:`RemoteAsRevision` for the name of a remote that names no commit as well."""
+    for name in set(revisions) & set(remote_names(workspace.repository.root)) if revisions else ():
+        if not workspace.blobs.exists(f"{name}^{{tree}}"):
+            others = [revision for revision in revisions if revision != name]
+            raise RemoteAsRevision(
+                f"{name} is a remote, expected a revision", hint=" ".join(["git theta fetch --remote", name, *others])
+            )
 
 
 def _manifests(workspace: Workspace, revisions: tuple[str, ...], everything: bool) -> Iterable[Manifest]:

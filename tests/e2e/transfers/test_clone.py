@@ -168,6 +168,12 @@ def test_fetch_brings_objects_and_leaves_the_worktree(repo: GitRepo, remote: str
     check_whole(copy, checkpoint(a=1))
 
 
+def test_fetch_of_a_remote_says_how(repo: GitRepo) -> None:
+    repo.git("remote", "add", "hub", "../hub.git")
+    said = repo.run("git", "theta", "fetch", "hub", "HEAD", code=2).stderr
+    assert b"hint: git theta fetch --remote hub HEAD\n" in said
+
+
 def test_fetch_all_counts_what_another_worktree_has_staged(repo: GitRepo) -> None:
     repo.git("worktree", "add", "--quiet", "../second")
     second = repo.at(repo.path.parent / "second")
