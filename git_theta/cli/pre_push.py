@@ -49,10 +49,10 @@ def command(remote: str, url: str | None) -> None:
         fetch_promised(workspace.repository.root, [*include, *exclude], remote)
         needs = new_objects(workspace.repository.root, workspace.blobs, include, exclude)
         if _DRY.isdisjoint(options) or "--no-dry-run" in options:
-            send(workspace, target, needs)
+            wanted = send(workspace, target, needs)
             mirror = workspace.settings.objects_ref and _mirrors(workspace, target, options)
-            if not _is_moved(workspace, target, updates, mirror):
-                announce(workspace, target, _all(workspace) if mirror and needs else needs, mirror=mirror)
+            if not _is_moved(workspace, target, updates, mirror) and wanted:
+                announce(workspace, target, _all(workspace) if mirror else needs, mirror=mirror)
         elif needs:
             rehearse(workspace, target, needs)
             warn(f"a push would make sure of {told(needs, target)}")

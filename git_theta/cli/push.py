@@ -44,8 +44,7 @@ def command(remote: str | None, ref: tuple[str, ...], everything: bool, dry_run:
         revisions = ["--all"] if whole else list(ref or ("HEAD",))
         fetch_promised(root, revisions, name)
         needs = named_objects(root, workspace.blobs, revisions)
-        if not dry_run:
-            send(workspace, target, needs)
+        if not dry_run and send(workspace, target, needs):
             announce(workspace, target, needs)
     finally:
         workspace.close()

@@ -21,25 +21,25 @@ class NotEverywhere(ThetaError):
     exit_code = Exit.MISSING
 
 
-def send(workspace: Workspace, remote: Remote, needs: Mapping[Oid, Need]) -> None:
-    """Make sure that ``remote`` has every object in ``needs``.
+def send(workspace: Workspace, remote: Remote, needs: Mapping[Oid, Need]) -> bool:
+    """Make sure that ``remote`` has every object in ``needs``; whether its ref of objects is to name them.
+
+    A store on a path has no use for the ref.
 
     Raises :class:`NotEverywhere` or :class:`TransferFailed` when it will not have one of them.
     """
-    if needs:
-        end = end_of(workspace.repository, remote, terminal())
-        end.send(workspace.store, _sendable(workspace, remote, end, needs))
+    if not needs:
+        return False
+    end = end_of(workspace.repository, remote, terminal())
+    end.send(workspace.store, _sendable(workspace, remote, end, needs))
+    return workspace.settings.objects_ref and not isinstance(end, LocalEnd)
 
 
 def announce(workspace: Workspace, remote: Remote, needs: Mapping[Oid, Need], *, mirror: bool = False) -> None:
     """Have the remote's ref of objects name ``needs``, where hosts look for it; ``mirror`` as for :mod:`lfs`.
 
-    A host that refuses costs a warning. A store on a path has no use for the ref.
+    A host that refuses costs a warning.
     """
-    if not needs or not workspace.settings.objects_ref:
-        return
-    if isinstance(end_of(workspace.repository, remote), LocalEnd):
-        return
     root = workspace.repository.root
     try:
         address = remote_address(root, remote.name, remote.url)
