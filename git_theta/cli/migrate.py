@@ -121,17 +121,28 @@ def _warn_about_the_rest(job: Job, report: Report) -> None:
     if unsigned:
         verb = "would be" if job.dry_run else "were" if unsigned > 1 else "was"
         warn(f"{plural(unsigned, 'signature')} {verb} dropped: what was signed is no longer the same")
+    if report.left_out:
+        first = report.left_out[0]
+        count = f"{len(report.left_out):,} remote branch{'es' if len(report.left_out) > 1 else ''}"
+        warn(
+            f"{count} not migrated, such as {first}: only branches and tags of this repository are",
+            f"git branch {first.partition('/')[2]} {first} makes one here; then repeat the command",
+        )
 
 
 def _next(job: Job, report: Report) -> list[str]:
     """What to type now, with one of the refs as the example."""
-    target = next(iter(report.moved))
+    target = min(report.moved, key=lambda target: not target.is_branch)
     if job.in_place:
         return ["the old history stays there; where it was pushed, the new one takes git push --force"]
-    if not target.is_branch:
-        return [f"next: git update-ref {target.name} {target.moved(False)}, and so on"]
-    short = target.name.removeprefix("refs/heads/")
-    return [f"next: git switch {short} && git reset --hard {target.moved(False)}, and so on", "      or --in-place"]
+    lines = []
+    if target.is_branch:
+        short = target.name.removeprefix("refs/heads/")
+        lines.append(f"next: git switch {short} && git reset --hard {target.moved(False)}, and so on for each branch")
+    others = [target for target in report.moved if not target.is_branch]
+    if others:
+        lines.append(f"next: git update-ref {others[0].name} {others[0].moved(False)}, and so on for each tag")
+    return [*lines, "      or, to move all of them at once: the same command with --in-place"]
 
 
 def _tell_json(job: Job, report: Report) -> None:

@@ -7,7 +7,7 @@ refs, index and files as they were.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -76,16 +76,20 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was done, or in a dry run would be: ``moved`` has the refs that change and their new values."""
+    """What was done, or in a dry run would be: ``moved`` has the refs that change and their new values.
+
+    ``left_out`` are remote branches with commits that no branch or tag here reaches.
+    """
 
     survey: Survey
     rewritten: Rewritten
     moved: Mapping[Target, str]
+    left_out: Sequence[str]
 
 
 def migrate(workspace: Workspace, job: Job) -> Report:
     """Everything is written before the first ref moves."""
-    from git_theta.migrate import Rewriter, Source, Survey, find_targets, history
+    from git_theta.migrate import Rewriter, Source, Survey, find_targets, history, remote_branches_without
 
     root = workspace.repository.root
     targets = find_targets(root, job.names, in_place=job.in_place)
@@ -114,7 +118,8 @@ def migrate(workspace: Workspace, job: Job) -> Report:
             for commit in commits:
                 rewriter.commit(commit)
         moved = {target: new for target in targets if (new := rewriter.ref(target.oid)) != target.oid}
-        report = Report(survey, rewriter.result, moved)
+        left_out = [] if job.names else remote_branches_without(root, set(commits))
+        report = Report(survey, rewriter.result, moved, left_out)
         if moved and not job.dry_run:
             packer.flush()
             _publish(workspace, job, report)

@@ -5,7 +5,15 @@ attributes line of their pattern, and the ids that follow from these. No ref mov
 """
 
 from git_theta.migrate.conversions import Export, Import, to_blob, to_pointer
-from git_theta.migrate.refs import Target, check_originals, find_targets, full_name, history, move_refs
+from git_theta.migrate.refs import (
+    Target,
+    check_originals,
+    find_targets,
+    full_name,
+    history,
+    move_refs,
+    remote_branches_without,
+)
 from git_theta.migrate.rewrite import Rewriter, Rewritten
 from git_theta.migrate.survey import Conversion, Place, Source, Survey
 from git_theta.migrate.tips import filters_at
@@ -26,6 +34,7 @@ __all__ = [
     "full_name",
     "history",
     "move_refs",
+    "remote_branches_without",
     "to_blob",
     "to_pointer",
 ]

@@ -7,7 +7,7 @@ place, the old value of every ref stays under another name.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,13 @@ def find_targets(root: Path, names: Sequence[str], *, in_place: bool) -> list[Ta
     if not found:
         raise CannotMigrate("there is no commit to migrate")
     return found
+
+
+def remote_branches_without(root: Path, commits: Container[str]) -> list[str]:
+    """Remote branches, by their short names, whose last commit is not among ``commits``."""
+    question = ("for-each-ref", f"--format={_FORMAT}", "refs/remotes/")
+    fields = [line.split("\0") for line in os.fsdecode(ask_git(*question, cwd=root)).splitlines()]
+    return [name.removeprefix("refs/remotes/") for name, oid, _, symref in fields if not symref and oid not in commits]
 
 
 def history(root: Path, targets: Sequence[Target]) -> list[str]:

@@ -552,6 +552,19 @@ def test_the_new_history_can_be_adopted_as_the_hint_says(repo: GitRepo) -> None:
     assert (repo.read(MODEL), status(repo)) == (THIRD, "")
 
 
+def test_tags_and_branches_that_only_a_remote_has_are_spoken_of(repo: GitRepo) -> None:
+    commits = three_versions(repo)
+    repo.git("tag", "v1")
+    repo.git("update-ref", "refs/remotes/origin/main", commits[1])
+    said = repo.run("git", "theta", "migrate", "import", "--from-blobs", PATTERN, "--dry-run").stderr
+    assert b"not migrated" not in said
+    repo.git("update-ref", "refs/remotes/origin/side", repo.git("commit-tree", "-m", "side", "main^{tree}"))
+    done = repo.run("git", "theta", "migrate", "import", "--from-blobs", PATTERN)
+    assert f"git update-ref refs/tags/v1 {MIGRATED}/tags/v1" in done.stdout.decode()
+    assert b"1 remote branch not migrated, such as origin/side" in done.stderr
+    assert b"hint: git branch side origin/side" in done.stderr
+
+
 # -- places, refusals, reports -----------------------------------------------------------------------------
 
 
