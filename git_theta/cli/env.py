@@ -25,7 +25,7 @@ from git_theta.gitio import NotARepository, Repository, Settings, ask_git, find_
 from git_theta.gitio.config import Effective
 
 PACKAGES = ("numpy", "zstandard", "ml_dtypes", "safetensors")
-NO_LFS = "not found: needed only for HTTP and SSH remotes"
+NO_LFS = "not found: needed for HTTP and SSH remotes, and where lfs.url names a server"
 OTHER_VARIABLES = {"GIT_THETA_TRACE"}
 
 Row = tuple[str, str, str]
