@@ -38,7 +38,7 @@ class DamagedValue(ThetaError):
         objects = ", ".join(oids) or "(inline)"
         super().__init__(
             f"group {group!r} cannot be read from object {objects}: {why}",
-            hint="git theta pull brings a good copy for a file checked out, git theta fetch REV for another commit",
+            hint="git theta pull brings it and writes the file; git theta fetch REV only brings it, for any commit",
         )
 
 
