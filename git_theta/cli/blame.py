@@ -14,6 +14,7 @@ import click
 from git_theta.cli.ancestry import Ancestry, Commit, describe, from_root, kept
 from git_theta.cli.output import emit_json
 from git_theta.cli.pager import paged
+from git_theta.cli.receiving import require_names
 from git_theta.cli.text import printable, table
 from git_theta.cli.workspace import open_workspace
 from git_theta.diff import matching
@@ -48,9 +49,11 @@ def command(path: str, revision: str, groups: tuple[str, ...], expand: bool, as_
         ancestry = Ancestry(workspace, revision)
         summary = ancestry.summary(ancestry.blob(next(iter(ancestry.parents)), name))
         if summary is None:
-            hint = "git theta ls-files REVISION lists its checkpoints"
+            hint = f"git theta ls-files --rev {printable(revision)} lists its checkpoints"
             raise NothingToBlame(f"{printable(name)} is no tracked checkpoint in {printable(revision)}", hint=hint)
-        names = [value.group.name for value in summary.values if matching(value.group.name, groups)]
+        present = [value.group.name for value in summary.values]
+        require_names(present, groups)
+        names = [group for group in present if matching(group, groups)]
         blamed = _blame(ancestry, name, names)
         commits = describe(list(dict.fromkeys(blamed.values())))
         with paged("blame"):

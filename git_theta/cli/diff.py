@@ -11,11 +11,12 @@ import click
 from git_theta.cli.changed import Pair, blobs, changed, compare_blobs, side
 from git_theta.cli.dashes import KeepsDashes
 from git_theta.cli.pager import paged
+from git_theta.cli.receiving import require_names
 from git_theta.cli.reporting import Wish, make_report, report_options, show
-from git_theta.cli.sides import of_file
+from git_theta.cli.sides import Side, of_file
 from git_theta.cli.sighting import expect, forget
 from git_theta.cli.workspace import Workspace, open_workspace
-from git_theta.diff import Report, select
+from git_theta.diff import Report
 from git_theta.errors import Exit
 from git_theta.gitio.repository import NotARepository
 
@@ -57,11 +58,12 @@ def command(
     try:
         words = [*(["--cached"] if cached else []), *([stage] if stage else []), *what, *ctx.meta["paths"]]
         files = _two_files(workspace, what, no_index)
+        names: set[str] = set()
         if files:
-            reports = _of_files(workspace, files, wish)
+            reports = _of_files(workspace, files, wish, names)
         elif workspace:
             expect()
-            reports = _of_pairs(workspace, words, wish)
+            reports = _of_pairs(workspace, words, wish, names)
         else:
             raise NotARepository(
                 "not in a Git repository, and not two files to compare",
@@ -73,6 +75,8 @@ def command(
                 _show_names(found)
             else:
                 show(found, wish, workspace, output)
+        if names:
+            require_names(names, wish.groups)
     finally:
         if workspace:
             forget(workspace)
@@ -111,9 +115,10 @@ def _two_files(workspace: Workspace | None, what: Sequence[str], no_index: bool)
     return (what[0], what[1]) if no_index or outside else None
 
 
-def _of_files(workspace: Workspace | None, files: tuple[str, str], wish: Wish) -> Iterator[Report]:
+def _of_files(workspace: Workspace | None, files: tuple[str, str], wish: Wish, names: set[str]) -> Iterator[Report]:
     threads = workspace.settings.threads if workspace else _THREADS_OUTSIDE
     old, new = (of_file(workspace, name) for name in files)
+    names.update(_names(old, new))
     report = make_report(files, (old, new), wish, threads)
     if not report.comparison.equal:
         yield report
@@ -121,26 +126,32 @@ def _of_files(workspace: Workspace | None, files: tuple[str, str], wish: Wish) -
     new.close()
 
 
-def _of_pairs(workspace: Workspace, words: Sequence[str], wish: Wish) -> Iterator[Report]:
+def _of_pairs(workspace: Workspace, words: Sequence[str], wish: Wish, names: set[str]) -> Iterator[Report]:
     named = blobs(words)
     for pair in [named] if named else changed(workspace, words):
         if pair.unmerged:
             click.echo(f"* Unmerged path {pair.old.path if pair.old else ''}", err=wish.format != "text")
             continue
-        report = _of_pair(workspace, pair, wish)
-        if pair.notes or not report.comparison.equal:
+        report = _of_pair(workspace, pair, wish, names)
+        if (pair.notes and not wish.groups) or not report.comparison.equal:
             yield report
 
 
-def _of_pair(workspace: Workspace, pair: Pair, wish: Wish) -> Report:
-    if wish.stat and (comparison := compare_blobs(workspace, pair)):
-        return Report(*pair.paths, select(comparison, wish.groups), notes=tuple(pair.notes))
+def _of_pair(workspace: Workspace, pair: Pair, wish: Wish, names: set[str]) -> Report:
+    if wish.stat and not wish.groups and (comparison := compare_blobs(workspace, pair)):
+        return Report(*pair.paths, comparison, notes=tuple(pair.notes))
     old, new = side(workspace, pair.old), side(workspace, pair.new)
+    names.update(_names(old, new))
     try:
         return make_report(pair.paths, (old, new), wish, workspace.settings.threads, pair.notes)
     finally:
         old.close()
         new.close()
+
+
+def _names(*sides: Side) -> Iterator[str]:
+    """The groups of all sides."""
+    return (value.group.name for side in sides if side.summary for value in side.summary.values)
 
 
 def _show_names(reports: _Counted) -> None:

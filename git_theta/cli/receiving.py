@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from git_theta.cli.output import warn
@@ -21,7 +21,13 @@ class NoSuchGroup(ThetaError):
 def require_groups(manifests: Sequence[Manifest], patterns: Sequence[str]) -> None:
     """Raise :class:`NoSuchGroup` for the first of ``patterns`` that no group's name matches."""
     names = {group.name for manifest in manifests for entry in manifest.entries for group in entry.groups}
-    for pattern in patterns if manifests else ():
+    if manifests:
+        require_names(names, patterns)
+
+
+def require_names(names: Collection[str], patterns: Sequence[str]) -> None:
+    """Raise :class:`NoSuchGroup` for the first of ``patterns`` that none of ``names`` matches."""
+    for pattern in patterns:
         if not any(matches(name, pattern) for name in names):
             raise NoSuchGroup(f"no parameter group is called {pattern!r}", hint="git theta show PATH lists the groups")
 

@@ -155,10 +155,17 @@ def compare(old: Summary | None, new: Summary | None) -> Comparison:
     ]
     kept = {value.group.name for value in source.values()}
     changes += [Change(Kind.REMOVED, v.group.name, v, None) for v in gone if v.group.name not in kept]
-    moved = _moved([name for name in before if name in after], [name for name in after if name in before])
     frame = bool(old and new and (old.skeleton != new.skeleton or old.format != new.format))
+    return replace(of_changes(old, new, tuple(changes)), frame_changed=frame)
+
+
+def of_changes(old: Summary | None, new: Summary | None, changes: tuple[Change, ...]) -> Comparison:
+    """The comparison of two sides whose changes are known, of groups alone."""
+    before, after = ([value.group.name for value in side.values] if side else [] for side in (old, new))
+    both = set(before).intersection(after)
+    moved = _moved(*([name for name in order if name in both] for order in (before, after)))
     unchanged = (new.groups if new else 0) - _present(changes)
-    return Comparison(old, new, tuple(changes), unchanged, moved, frame)
+    return Comparison(old, new, changes, unchanged, moved, frame_changed=False)
 
 
 def compare_texts(old: bytes, new: bytes) -> Comparison | None:
@@ -188,7 +195,7 @@ def _of_glance(side: Glance, common: set[str], alike: Alike) -> Summary:
     return Summary(side.format, side.size, side.skeleton, values, side.objects, alike)
 
 
-def _present(changes: list[Change]) -> int:
+def _present(changes: Sequence[Change]) -> int:
     return sum(change.new is not None for change in changes)
 
 

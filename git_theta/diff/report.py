@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from git_theta.diff.finding import Finding, Statistics
 from git_theta.diff.fold import fold
-from git_theta.diff.records import Change, Comparison, Kind, Summary
+from git_theta.diff.records import Change, Comparison, Kind, Summary, of_changes
 from git_theta.globs import matches
 
 if TYPE_CHECKING:
@@ -65,14 +65,26 @@ class Line:
 
 
 def select(comparison: Comparison, globs: Sequence[str]) -> Comparison:
-    """The comparison with only those changes whose old or new name matches one of ``globs``; all without any."""
+    """The comparison of only those groups whose old or new name matches one of ``globs``; of all without any.
 
-    def chosen(change: Change) -> bool:
-        return any(matching(side.group.name, globs) for side in (change.old, change.new) if side)
-
+    Nothing but groups is compared then, sizes are those of the groups, and what storing them cost is not known.
+    """
     if not globs:
         return comparison
-    return replace(comparison, changes=tuple(change for change in comparison.changes if chosen(change)))
+    pairs = [(change, [side.group.name for side in (change.old, change.new) if side]) for change in comparison.changes]
+    changes = tuple(change for change, names in pairs if any(matching(name, globs) for name in names))
+    old, new = (_part(side, globs, changes) for side in (comparison.old, comparison.new))
+    return of_changes(old, new, changes)
+
+
+def _part(side: Summary | None, globs: Sequence[str], changes: Sequence[Change]) -> Summary | None:
+    """The side with the groups that match, and those that changes are about."""
+    if side is None:
+        return None
+    meant = {value for change in changes for value in (change.old, change.new) if value}
+    values = tuple(value for value in side.values if value in meant or matching(value.group.name, globs))
+    once = {min([value.group.name, *value.ties]): value.bytes for value in values}
+    return replace(side, values=values, size=sum(once.values()), objects=None)
 
 
 def matching(name: str, globs: Sequence[str]) -> bool:

@@ -92,4 +92,9 @@ def test_log_without_a_group_is_git_log_with_reports(repo: GitRepo) -> None:
 def test_blame_of_what_is_no_checkpoint_is_refused(repo: GitRepo) -> None:
     done = repo.run("git", "theta", "blame", "nothing.pt", code=1)
     assert b"nothing.pt is no tracked checkpoint in HEAD" in done.stderr
+    assert b"git theta ls-files --rev HEAD" in done.stderr
     repo.run("git", "theta", "blame", MODEL, "nowhere", code=1)
+    for command in (["blame", MODEL], ["diff", "HEAD~1"], ["diff", "--stat", "HEAD~1"]):
+        done = repo.run("git", "theta", *command, "--group", "nosuch", code=1)
+        assert (done.stdout, b"no parameter group is called 'nosuch'" in done.stderr) == (b"", True)
+    assert repo.theta("diff", "HEAD~1", "--group", "a") == ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from git_theta.diff import Kind, Summary, compare
+from git_theta.diff import Kind, Summary, compare, select
 from git_theta.diff.records import Value
 from git_theta.model import Digest, Group
 
@@ -98,3 +98,14 @@ def test_bytes_outside_all_groups_count() -> None:
     comparison = compare(side(), side(skeleton=Digest("f" * 64)))
     assert comparison.frame_changed
     assert not comparison.equal
+
+
+def test_chosen_groups_are_counted_alone() -> None:
+    old = side(value("h.1", "a"), value("h.2", "b"), value("h.3", "c"), value("out", "d"))
+    new = side(value("h.1", "e"), value("h.2", "b"), value("g.3", "c"), value("out", "f"), skeleton=Digest("1" * 64))
+    found = select(compare(old, new), ["h.{1..3}"])
+    assert {change.name: change.kind for change in found.changes} == {"h.1": Kind.CHANGED, "g.3": Kind.RENAMED}
+    assert (found.unchanged, found.moved, found.frame_changed, found.stored) == (1, 0, False, None)
+    assert found.new
+    assert (found.new.groups, found.new.size) == (3, 48)
+    assert select(found, ["nowhere"]).equal
