@@ -30,13 +30,12 @@ class Commit:
 
 
 class Ancestry:
-    """The commits that ``revision`` reaches, newest first, each with its parents."""
+    """The commits that ``revisions`` reach, newest first, each with its parents; ``options`` are those of rev-list."""
 
-    def __init__(self, workspace: Workspace, revision: str) -> None:
+    def __init__(self, workspace: Workspace, *revisions: str, options: Sequence[str] = ()) -> None:
         self._workspace = workspace
-        lines = (
-            ask_git("rev-list", "--date-order", "--parents", "--end-of-options", revision, "--").decode().splitlines()
-        )
+        command = ["rev-list", "--date-order", "--parents", *options, "--end-of-options", *revisions, "--"]
+        lines = ask_git(*command).decode().splitlines()
         self.parents: dict[str, tuple[str, ...]] = {}
         for line in lines:
             commit, *parents = line.split()
@@ -49,6 +48,12 @@ class Ancestry:
         if path not in self._blobs:
             self._blobs[path] = self._ids(path)
         return self._blobs[path].get(commit)
+
+    def latest(self, path: str) -> str | None:
+        """The blob that the newest commit with a file at ``path`` has there; None when no commit has one."""
+        return next((blob for commit in self.parents if (blob := self.blob(commit, path))), None) or next(
+            iter(self._blobs[path].values()), None
+        )
 
     def summary(self, blob: str | None) -> Summary | None:
         """The checkpoint a blob stands for; None for what is no manifest."""
@@ -70,7 +75,8 @@ class Ancestry:
     def _ids(self, path: str) -> dict[str, str]:
         if "\n" in path:  # the batch protocol is by lines
             return {}
-        commits = list(self.parents)
+        parents = (parent for parents in self.parents.values() for parent in parents)
+        commits = list(dict.fromkeys([*self.parents, *parents]))  # a range ends above parents it does not have
         questions = "".join(f"{commit}:{path}\n" for commit in commits)
         answers = ask_git("cat-file", "--batch-check=%(objecttype) %(objectname)", stdin=os.fsencode(questions))
         found = {}

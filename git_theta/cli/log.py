@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 import click
 
@@ -12,6 +13,8 @@ from git_theta.cli.changed import Pair, Place, side
 from git_theta.cli.dashes import KeepsDashes
 from git_theta.cli.handover import hand_over
 from git_theta.cli.pager import paged
+from git_theta.cli.query import Query, UnknownFile, parse_query
+from git_theta.cli.receiving import require_names
 from git_theta.cli.reporting import Wish, make_report, terminal_style
 from git_theta.cli.tracked import tracked
 from git_theta.cli.workspace import Workspace, open_workspace
@@ -19,10 +22,12 @@ from git_theta.diff import Report, render
 from git_theta.errors import Exit
 
 _MODE = "100644"
+_SHORT = 10
+"""Characters of a commit's name in one line."""
 
 
 @click.command("log", cls=KeepsDashes, context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[GIT-LOG-OPTIONS] | [PATH...]")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[GIT-LOG-OPTIONS] [REV...] [PATH...]")
 @click.option("--group", "groups", multiple=True, metavar="GLOB", help="Only commits that changed a matching group.")
 @click.option("--stat", is_flag=True, help="With --group: manifests only, without reading any value.")
 @click.pass_context
@@ -30,8 +35,9 @@ def command(ctx: click.Context, arguments: tuple[str, ...], groups: tuple[str, .
     """Show history with what changed in checkpoints.
 
     Without --group this is `git log --ext-diff` with your options: add -p for reports instead of one line per
-    group. With --group, the commits of HEAD that changed a matching group of the checkpoints at PATH (all, without
-    PATH), each with the size of the change.
+    group. With --group, the commits that changed a matching group of the checkpoints at PATH (all, without PATH),
+    each with the size of the change; revisions, ranges, -n N, --oneline and options that select commits, such as
+    --author=NAME and --since=DATE, are those of git log.
 
     Example: git theta log model.safetensors --group 'h.11.*'
     """
@@ -40,16 +46,20 @@ def command(ctx: click.Context, arguments: tuple[str, ...], groups: tuple[str, .
         return hand_over("log", "--ext-diff", *words)
     workspace = open_workspace()
     try:
+        query = parse_query(arguments, ctx.meta["paths"][1:])
         with paged("log"):
-            _print(workspace, [*arguments, *ctx.meta["paths"][1:]], Wish(stat=stat, groups=groups))
+            _print(workspace, query, Wish(stat=stat, groups=groups))
     finally:
         workspace.close()
     return Exit.OK
 
 
-def _print(workspace: Workspace, paths: Sequence[str], wish: Wish) -> None:
+def _print(workspace: Workspace, query: Query, wish: Wish) -> None:
     style = terminal_style(workspace, wish)
-    for commit, reports in _history(workspace, paths, wish):
+    for commit, reports in islice(_history(workspace, query, wish), query.most):
+        if query.oneline:
+            click.echo(f"{style.paint(commit.id[:_SHORT], '33')} {commit.subject}", color=True)
+            continue
         click.echo(style.paint(f"commit {commit.id}", "33"), color=True)
         click.echo(f"{commit.date} {commit.author}: {commit.subject}")
         for report in reports:
@@ -57,21 +67,34 @@ def _print(workspace: Workspace, paths: Sequence[str], wish: Wish) -> None:
         click.echo()
 
 
-def _history(workspace: Workspace, paths: Sequence[str], wish: Wish) -> Iterator[tuple[Commit, list[Report]]]:
+def _history(workspace: Workspace, query: Query, wish: Wish) -> Iterator[tuple[Commit, list[Report]]]:
     """The commits that changed matching groups, newest first, with what each changed against its first parent.
 
-    A file is followed below the commit that gave it its name.
+    A file is followed below the commit that gave it its name. Raises :class:`ThetaError` for a file or a group that
+    nothing was found about because it is unknown.
     """
-    ancestry = Ancestry(workspace, "HEAD")
-    names = [from_root(workspace, path) for path in paths] or [item.path for item in tracked(workspace)]
+    ancestry = Ancestry(workspace, *query.revisions, options=query.sources)
+    wanted = Ancestry(workspace, *query.revisions, options=[*query.sources, *query.filters]).parents
+    asked = [from_root(workspace, path) for path in query.paths]
+    names = asked or [item.path for item in tracked(workspace)]
+    newest = {name: blob for name in names if (blob := ancestry.latest(name))}
+    for name in asked:
+        if name not in newest:
+            raise UnknownFile(name)
+    present = (ancestry.summary(blob) for blob in newest.values())
+    groups = {value.group.name for summary in present if summary for value in summary.values}
+    found = False
     for commit, parents in ancestry.parents.items():
         pairs = [pair for name in names if (pair := _pair(ancestry, commit, parents, name))]
         sources = (pair.old.path for pair in pairs if pair.old)
         names += [source for source in dict.fromkeys(sources) if source not in names]
         reports = [_without_merged(ancestry, parents[1:], _report(workspace, pair, wish), pair) for pair in pairs]
         telling = [report for report in reports if report.comparison.changes]
-        if telling:
+        if telling and commit in wanted:
+            found = True
             yield describe([commit])[commit], telling
+    if groups and not found:
+        require_names(groups, wish.groups)
 
 
 def _without_merged(ancestry: Ancestry, others: tuple[str, ...], report: Report, pair: Pair) -> Report:

@@ -80,6 +80,13 @@ def test_log_with_a_group_tells_the_size_of_the_change(repo: GitRepo) -> None:
     assert "1 changed" in said
     assert "~ c" not in repo.theta("log", "--group", "d")
     assert "100%" not in repo.theta("log", "--group", "c", "--stat")
+    assert repo.theta("log", "--oneline", "-n", "1", "--group", "c").split()[1:] == ["second"]
+    assert subjects(repo, "--group", "c", "HEAD~1") == ["first"]
+    assert subjects(repo, "--group", "c", "HEAD~1..", MODEL) == ["second"]
+    assert subjects(repo, "--group", "c", "--author=nobody") == []
+    assert b"'nosuch'" in repo.run("git", "theta", "log", "--group", "nosuch", code=1).stderr
+    assert b"gone.pt" in repo.run("git", "theta", "log", "--group", "c", "--", "gone.pt", code=1).stderr
+    assert b"--graph" in repo.run("git", "theta", "log", "--graph", "--group", "c", code=2).stderr
 
 
 def test_log_without_a_group_is_git_log_with_reports(repo: GitRepo) -> None:
