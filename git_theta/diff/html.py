@@ -27,7 +27,7 @@ class NoPlotly(ThetaError):
     """The plotting library is not installed."""
 
     def __init__(self) -> None:
-        super().__init__("an HTML report needs Plotly", hint="pip install 'git-theta[html]'")
+        super().__init__("an HTML report needs Plotly", hint="install plotly beside git-theta: pip install plotly")
 
 
 def render(reports: Sequence[Report], sort: str = "model", top: int | None = None) -> str:
