@@ -11,7 +11,7 @@ from typing import Any
 
 from git_theta.diff.finding import Finding, Statistics
 from git_theta.diff.records import Change, Kind, Summary, Value
-from git_theta.diff.report import Line, Report, lines, parameters
+from git_theta.diff.report import Line, Report, lines, loudest, parameters
 
 SCHEMA = 1
 
@@ -22,8 +22,13 @@ def document(reports: Sequence[Report], sort: str = "model", top: int | None = N
     """All files as one document."""
     return {
         "schema": SCHEMA,
-        "files": [_file(report, lines(report, expand=True, sort=sort)[:top]) for report in reports],
+        "files": [_file(report, _shown(report, sort, top)) for report in reports],
     }
+
+
+def _shown(report: Report, sort: str, top: int | None) -> Sequence[Line]:
+    found = lines(report, expand=True, sort=sort)
+    return found if top is None else loudest(found)[:top]
 
 
 def _file(report: Report, shown: Sequence[Line]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from git_theta.diff.finding import HISTOGRAM, Statistics
-from git_theta.diff.report import Line, Report, lines
+from git_theta.diff.report import Line, Report, lines, loudest
 from git_theta.diff.words import HEADINGS, cells, remarks, scientific, totals
 from git_theta.errors import ThetaError
 
@@ -66,7 +66,8 @@ def _resource(name: str) -> str:
 
 
 def _file(report: Report, sort: str, top: int | None) -> dict[str, Any]:
-    shown = lines(report, expand=True, sort=sort)[:top]
+    found = lines(report, expand=True, sort=sort)
+    shown = found if top is None else loudest(found)[:top]
     groups = [_group(line) for line in shown]
     charted = [group for group in groups if group["histogram"]]
     largest = max(charted, key=lambda group: group["relative"] or 0.0, default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from git_theta.diff.report import Line, Report, lines
+from git_theta.diff.report import Line, Report, lines, loudest
 from git_theta.diff.words import HEADINGS, cells, plural, remarks, totals
 
 OPEN_ROWS = 10
@@ -21,7 +21,7 @@ def render(report: Report, expand: bool = False, sort: str = "model", top: int |
     for note in report.notes:
         yield f"\n{_plain(note)}"
     found = lines(report, expand, sort)
-    shown = found[:top]
+    shown = found if top is None else loudest(found)[:top]
     loud = [f"**{_code(line.name)}: {_plain(r.text)}**" for line in found for r in remarks(line) if r.loud]
     yield from (f"\n⚠️ {sentence}" for sentence in loud)
     if shown:

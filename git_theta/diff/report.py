@@ -139,6 +139,11 @@ def lines(report: Report, expand: bool = False, sort: str = "model") -> list[Lin
     return found
 
 
+def loudest(lines: Sequence[Line]) -> list[Line]:
+    """The lines with those first to which NaN or infinity came."""
+    return sorted(lines, key=lambda line: not any(finding.loud for finding in line.findings))
+
+
 def old_names(line: Line) -> list[str]:
     """The names that the groups of a line had before, as patterns."""
     before = [change.old.group.name for change in line.changes if change.old]

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from git_theta.diff.records import Kind, Summary, Value
-from git_theta.diff.report import Line, Report, lines
-from git_theta.diff.words import HEADINGS, cells, heading, plural, printable, remarks, shape, totals
+from git_theta.diff.report import Line, Report, lines, loudest
+from git_theta.diff.words import HEADINGS, alarm_of, cells, heading, plural, printable, remarks, shape, totals
 
 _GAP = "  "
 _OPTIONAL = (6, 5)
@@ -44,8 +44,10 @@ def render(report: Report, style: Style) -> Iterator[str]:
     yield style.paint(heading(report), _BOLD)
     yield from report.notes
     yield totals(report.comparison)
+    if alarm := alarm_of(report):
+        yield style.paint(alarm, _LOUD)
     found = lines(report, style.expand, style.sort)
-    shown = found[: style.top]
+    shown = found if style.top is None else loudest(found)[: style.top]
     if shown:
         yield from _table(shown, style)
     if len(shown) < len(found):

@@ -49,6 +49,17 @@ def totals(comparison: Comparison) -> str:
     return f"{what}: {', '.join(counts) or 'no group differs'}{stored}"
 
 
+def alarm_of(report: Report) -> str:
+    """A sentence for the header on NaN and infinity that came in; empty where none did."""
+    loud = [finding for finding in report.findings.values() if finding.loud]
+    counts = (
+        (sum(f.came.nan + (f.statistics.nan_in if f.statistics else 0) for f in loud), "NaN"),
+        (sum(f.came.infinite + (f.statistics.inf_in if f.statistics else 0) for f in loud), "infinity"),
+    )
+    said = " and ".join(f"{count:,} {what}" for count, what in counts if count)
+    return f"{said} came into {plural(len(loud), 'group')}" if loud else ""
+
+
 def _counts(comparison: Comparison, count: Callable[..., int], write: Callable[[int], str] = "{:,}".format) -> str:
     """A number of both sides: once where it is the same."""
     found = dict.fromkeys(write(count(side)) for side in (comparison.old, comparison.new) if side)
@@ -165,8 +176,13 @@ def _resized(old: tuple[int, ...], new: tuple[int, ...], statistics: list[Statis
 def heading(report: Report) -> str:
     """The first line, as Git's own diffs begin."""
     sides = (("a", report.old_path), ("b", report.new_path))
-    old, new = (f"{side}/{path.lstrip('/')}" if path is not None else "/dev/null" for side, path in sides)
+    old, new = (_sided(side, path) if path is not None else "/dev/null" for side, path in sides)
     return f"diff --theta {old} {new}"
+
+
+def _sided(side: str, path: str) -> str:
+    """A path in the repository behind the name of its side; one that leads elsewhere as it is."""
+    return path if path.startswith("../") else f"{side}/{path.lstrip('/')}"
 
 
 def shape(sides: tuple[int, ...]) -> str:

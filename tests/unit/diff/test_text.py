@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from git_theta.diff import Report, Style, markdown, render
+from git_theta.diff import Report, Style, compare, markdown, render
 from git_theta.diff.as_json import document
-from git_theta.diff.words import percent, scientific, size, span
+from git_theta.diff.words import heading, percent, scientific, size, span
 from tests.unit.diff.support import Arrays, of_arrays, report, save
 
 RANDOM = np.random.default_rng(0)
@@ -68,6 +68,22 @@ def test_nan_that_came_in_is_loud(tmp_path: Path) -> None:
     made = of_arrays(tmp_path, {"w": weight()}, {"w": broken})
     assert "    \x1b[1;31m3 elements became NaN\x1b[m" in text(made, colours=True)
     assert "    1 element became infinite" in text(made)
+    assert text(made)[2] == "3 NaN and 1 infinity came into 1 group"
+
+
+def test_nan_is_not_hidden_behind_the_top(tmp_path: Path) -> None:
+    broken = weight()
+    broken[0, 0] = np.nan
+    names = ["a", "b", "c"]
+    made = of_arrays(tmp_path, dict.fromkeys(names, weight()), {"a": weight() + 1, "b": weight() - 1, "c": broken})
+    assert [line[:3] for line in text(made, top=1) if line.startswith("~")] == ["~ c"]
+    assert [line[:3] for line in text(made, top=2) if line.startswith("~")] == ["~ c", "~ a"]
+    assert [group["name"] for group in document([made], top=1)["files"][0]["groups"]] == ["c"]
+
+
+def test_a_path_outside_is_headed_as_it_is() -> None:
+    made = Report("../a.npy", "b.npy", compare(None, None))
+    assert heading(made) == "diff --theta ../a.npy b/b.npy"
 
 
 @pytest.mark.parametrize(
