@@ -165,7 +165,7 @@ def test_a_file_that_another_pattern_gives_to_lfs_is_refused(repo: GitRepo) -> N
     repo.write("models/a.pt", b"x")
     assert "models/a.pt already goes through filter=lfs" in refusal(repo, "track", "models/*")
     assert "models/new.pt already goes through filter=lfs" in refusal(repo, "track", "models/new.pt")
-    assert "models/sub/x.pt already goes through filter=lfs" in refusal(repo, "track", "models/sub/*.pt")
+    assert "models/sub/*.pt already goes through filter=lfs" in refusal(repo, "track", "models/sub/*.pt")
     repo.theta("track", "--replace", "models/*")
     assert filter_of(repo, "models/a.pt") == "theta"
     assert filter_of(repo, "b.pt") == "lfs"
