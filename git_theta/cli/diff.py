@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,14 +12,16 @@ import click
 
 from git_theta.cli.changed import Pair, blobs, changed, compare_blobs, side
 from git_theta.cli.dashes import KeepsDashes
+from git_theta.cli.output import warn
 from git_theta.cli.pager import paged
 from git_theta.cli.receiving import require_names
 from git_theta.cli.reporting import Wish, make_report, report_options, show
 from git_theta.cli.sides import Side, of_file
 from git_theta.cli.sighting import expect, forget
+from git_theta.cli.text import printable
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.diff import Report
-from git_theta.errors import Exit
+from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.repository import NotARepository
 
 _THREADS_OUTSIDE = 2
@@ -77,11 +81,20 @@ def command(
                 show(found, wish, workspace, output)
         if names:
             require_names(names, wish.groups)
+        if not (files or found.differing) and len(what) == 2 and all(Path(name).is_file() for name in what):
+            warn("neither file differs from the index", f"git theta diff --no-index {shlex.join(what)} compares them")
     finally:
         if workspace:
             forget(workspace)
             workspace.close()
     return Exit.FAILED if exit_code and found.differing else Exit.OK
+
+
+class NoSuchFile(ThetaError):
+    """One of two files to compare is not there."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no file {printable(name)}", hint="git theta diff OLD.safetensors NEW.safetensors")
 
 
 class _Counted:
@@ -108,7 +121,12 @@ def _two_files(workspace: Workspace | None, what: Sequence[str], no_index: bool)
     """The two files to compare as they are: those asked for so, or two of which one is outside the worktree."""
     if no_index and len(what) != 2:
         raise click.UsageError("--no-index compares exactly two files")
-    if len(what) != 2 or not (no_index or all(Path(name).is_file() for name in what)):
+    if len(what) != 2:
+        return None
+    absent = [name for name in what if not (Path(name).is_file() or name == os.devnull)]
+    if absent and (no_index or workspace is None):
+        raise NoSuchFile(absent[0])
+    if absent:
         return None
     root = workspace.repository.worktree if workspace else None
     outside = root is None or any(not Path(name).resolve().is_relative_to(root.resolve()) for name in what)
@@ -119,7 +137,8 @@ def _of_files(workspace: Workspace | None, files: tuple[str, str], wish: Wish, n
     threads = workspace.settings.threads if workspace else _THREADS_OUTSIDE
     old, new = (of_file(workspace, name) for name in files)
     names.update(_names(old, new))
-    report = make_report(files, (old, new), wish, threads)
+    before, after = (None if name == os.devnull else name for name in files)
+    report = make_report((before, after), (old, new), wish, threads)
     if not report.comparison.equal:
         yield report
     old.close()
@@ -130,11 +149,21 @@ def _of_pairs(workspace: Workspace, words: Sequence[str], wish: Wish, names: set
     named = blobs(words)
     for pair in [named] if named else changed(workspace, words):
         if pair.unmerged:
-            click.echo(f"* Unmerged path {pair.old.path if pair.old else ''}", err=wish.format != "text")
+            click.echo(
+                f"* Unmerged path {pair.old.path if pair.old else ''}{_compared(words)}", err=wish.format != "text"
+            )
             continue
         report = _of_pair(workspace, pair, wish, names)
         if (pair.notes and not wish.groups) or not report.comparison.equal:
             yield report
+
+
+def _compared(words: Sequence[str]) -> str:
+    """Which sides the report on an unmerged path is about; nothing where Git has no two."""
+    if "--cached" in words:
+        return ""
+    stage = next((word for word in ("--base", "--theirs") if word in words), "--ours")
+    return f": {stage[2:]} compared with the worktree"
 
 
 def _of_pair(workspace: Workspace, pair: Pair, wish: Wish, names: set[str]) -> Report:

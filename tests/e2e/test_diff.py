@@ -109,7 +109,7 @@ def test_the_sides_of_a_conflict_can_be_compared(repo: GitRepo) -> None:
     repo.commit("theirs")
     repo.git("-c", "merge.theta.driver=false", "merge", "main", code=1)
     assert repo.git("diff").startswith(f"diff --cc {MODEL}")
-    assert f"Unmerged path {MODEL}" in repo.theta("diff")
+    assert f"Unmerged path {MODEL}: ours compared with the worktree" in repo.theta("diff")
     assert changed(repo.theta("diff", "--theirs")) == ["~ c"]
     assert changed(repo.theta("diff", f":2:{MODEL}", f":3:{MODEL}")) == ["~ c"]
     assert changed(repo.theta("diff", f":1:{MODEL}", f":1:{MODEL}")) == []
@@ -146,6 +146,10 @@ def test_two_files_are_compared_outside_any_repository(repo: GitRepo) -> None:
     refused = away.run("git-theta", "diff", "HEAD", code=3)
     assert b"not in a Git repository" in refused.stderr
     assert changed(repo.theta("diff", "--no-index", str(outside / "a.safetensors"), MODEL)) == ["~ c"]
+    assert repo.theta("diff", MODEL, os.devnull).startswith(f"diff --theta a/{MODEL} /dev/null\n")
+    assert b"no file gone.pt" in repo.run("git", "theta", "diff", "--no-index", MODEL, "gone.pt", code=1).stderr
+    shutil.copy(repo.path / MODEL, repo.path / "twin.safetensors")
+    assert b"--no-index" in repo.run("git", "theta", "diff", MODEL, "twin.safetensors").stderr
 
 
 def test_options_choose_groups_order_names_and_exit_code(repo: GitRepo) -> None:
