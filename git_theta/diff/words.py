@@ -45,8 +45,19 @@ def totals(comparison: Comparison) -> str:
     if side:
         what = f"{_counts(comparison, lambda s: s.groups)} group{'' if side.groups == 1 else 's'}"
         what += f", {_counts(comparison, parameters)} parameters, {_counts(comparison, lambda s: s.size, size)}"
-    stored = f"; {size(comparison.stored)} to store" if comparison.stored is not None else ""
-    return f"{what}: {', '.join(counts) or 'no group differs'}{stored}"
+        formats = " -> ".join(dict.fromkeys(s.format for s in (comparison.old, comparison.new) if s))
+        what += f", {formats}" if "->" in formats else ""
+    return f"{what}: {', '.join(counts) or 'no group differs'}{_cost(comparison)}"
+
+
+def _cost(comparison: Comparison) -> str:
+    """What storing the new side took, as far as that is known."""
+    old, new = comparison.old, comparison.new
+    if comparison.stored is not None:
+        return f"; {size(comparison.stored)} to store"
+    if old and new and old.objects is None and new.objects is not None:
+        return f"; its groups are stored by themselves now, {size(sum(new.objects.values()))} to store"
+    return ""
 
 
 def alarm_of(report: Report) -> str:
@@ -76,12 +87,17 @@ def cells(line: Line) -> tuple[str, ...]:
     return (
         _both(first, lambda value: value.group.dtype),
         _both(first, lambda value: shape(value.group.shape)),
-        span((s.share for s in statistics), percent),
+        "resized" if _only_resized(line) else span((s.share for s in statistics), percent),
         span((s.relative for s in numeric if s.relative is not None), scientific),
         span((s.largest for s in numeric), scientific),
         span((s.cosine for s in numeric if s.cosine is not None), _cosine),
         f"{kinds} {size(sum(storage.bytes for storage in stored))}" if stored else "",
     )
+
+
+def _only_resized(line: Line) -> bool:
+    """Whether elements came or went and those that both sides have are equal: 0% would say that nothing happened."""
+    return line.findings[0].nature is Nature.RESIZED and not any(s.changed for s in line.statistics)
 
 
 def remarks(line: Line) -> list[Remark]:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from git_theta.diff import Report, Style, compare, markdown, render
+from git_theta.diff import Report, Style, Summary, compare, markdown, render
 from git_theta.diff.as_json import document
-from git_theta.diff.words import heading, percent, scientific, size, span
+from git_theta.diff.words import heading, percent, scientific, size, span, totals
+from git_theta.model import Digest, Oid
 from tests.unit.diff.support import Arrays, of_arrays, report, save
 
 RANDOM = np.random.default_rng(0)
@@ -79,6 +80,27 @@ def test_nan_is_not_hidden_behind_the_top(tmp_path: Path) -> None:
     assert [line[:3] for line in text(made, top=1) if line.startswith("~")] == ["~ c"]
     assert [line[:3] for line in text(made, top=2) if line.startswith("~")] == ["~ c", "~ a"]
     assert [group["name"] for group in document([made], top=1)["files"][0]["groups"]] == ["c"]
+
+
+def test_rows_that_came_are_not_called_no_change(tmp_path: Path) -> None:
+    made = of_arrays(tmp_path, {"w": weight()}, {"w": np.concatenate([weight(), weight()[:3]])})
+    assert "resized" in text(made)[3]
+    assert "0%" not in text(made)[3]
+
+
+def test_the_cosine_of_what_did_not_change_is_one(tmp_path: Path) -> None:
+    broken = weight()
+    broken[0, 0] = np.nan
+    (group,) = document([of_arrays(tmp_path, {"w": weight()}, {"w": broken})])["files"][0]["groups"]
+    assert group["statistics"]["cosine"] == 1
+
+
+def test_another_format_and_the_first_storing_are_told() -> None:
+    old = Summary("pytorch-legacy", 10, Digest("0" * 64), (), None)
+    new = Summary("pytorch", 10, Digest("1" * 64), (), {Oid("2" * 64): 2_000_000})
+    said = totals(compare(old, new))
+    assert "pytorch-legacy -> pytorch" in said
+    assert said.endswith("its groups are stored by themselves now, 2.0 MB to store")
 
 
 def test_a_path_outside_is_headed_as_it_is() -> None:
