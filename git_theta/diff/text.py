@@ -66,9 +66,11 @@ def _table(shown: Sequence[Line], style: Style) -> Iterator[str]:
     names = [_name(line) for line in shown]
     longest = max(map(len, ["group", *names]))
     apart = longest + 2 + _taken(widths) > style.width
+    left_out = []
     for at in _OPTIONAL if apart else ():
-        if _taken(widths) + 2 > style.width:
-            widths.pop(at, None)
+        if at in widths and _taken(widths) + 2 > style.width:
+            left_out.append(HEADINGS[at])
+            del widths[at]
     if apart:
         yield style.paint(_row("    ", HEADINGS, widths), _DIM)
     else:
@@ -82,6 +84,8 @@ def _table(shown: Sequence[Line], style: Style) -> Iterator[str]:
             yield _row(f"{mark} {name:{longest}}  ", row, widths)
         for remark in remarks(line):
             yield f"    {style.paint(remark.text, _LOUD if remark.loud else _DIM)}"
+    if left_out:
+        yield style.paint(f"(no room for: {', '.join(reversed(left_out))})", _DIM)
 
 
 def _row(start: str, row: Sequence[str], widths: dict[int, int]) -> str:

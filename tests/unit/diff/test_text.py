@@ -103,6 +103,12 @@ def test_another_format_and_the_first_storing_are_told() -> None:
     assert said.endswith("its groups are stored by themselves now, 2.0 MB to store")
 
 
+def test_columns_that_have_no_room_are_named(tmp_path: Path) -> None:
+    made = of_arrays(tmp_path, layers(12), layers(12, 0.001))
+    assert text(made, width=60)[-1] == "(no room for: cosine)"
+    assert not any("no room" in line for line in text(made, width=100))
+
+
 def test_a_path_outside_is_headed_as_it_is() -> None:
     made = Report("../a.npy", "b.npy", compare(None, None))
     assert heading(made) == "diff --theta ../a.npy b/b.npy"
