@@ -71,7 +71,8 @@ def test_env_does_not_need_git_lfs(repo: GitRepo, tmp_path: Path) -> None:
         assert program
         (tools / Path(program).name).symlink_to(program)
     shown = repo.at(repo.path, PATH=str(tools)).run("git-theta", "env").stdout.decode()
-    assert row(shown, "git-lfs").endswith("not found: needed for HTTP and SSH remotes, and where lfs.url names a server")
+    missing = "not found: needed for HTTP and SSH remotes, and where lfs.url names a server"
+    assert row(shown, "git-lfs").endswith(missing)
 
 
 def test_env_json_has_every_setting(repo: GitRepo) -> None:
