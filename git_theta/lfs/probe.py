@@ -23,7 +23,8 @@ _BATCH = 100
 """Objects in one question, as git-lfs asks."""
 _AT_ONCE = 8
 _TYPE = "application/vnd.git-lfs+json"
-_RANGE = re.compile(r"bytes 0-0/([0-9]{1,19})")
+_RANGE = re.compile(r"bytes [0-9]{1,19}-[0-9]{1,19}/([0-9]{1,19})")
+"""Not every server sends just the range it was asked for."""
 
 
 def probe(
@@ -119,7 +120,7 @@ def _begin(web: Web, stored: StoredObject, found: dict[str, Any]) -> str | None:
         return f"the server says it has it, and answers {answer.status} when it is to come"
     size = _whole_size(answer)
     if size is not None and size != stored.size:
-        return f"the server would send {size:,} bytes, expected {stored.size:,}"
+        return f"the server has {size:,} bytes of {stored.size:,}"
     return None
 
 
@@ -128,5 +129,7 @@ def _whole_size(answer: Answer) -> int | None:
     if answer.status == 206:
         known = _RANGE.fullmatch(answer.headers.get("content-range", ""))
         return int(known[1]) if known else None
+    if answer.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        return None  # the length of something else
     length = answer.headers.get("content-length", "")
     return int(length) if re.fullmatch(r"[0-9]{1,19}", length) else None

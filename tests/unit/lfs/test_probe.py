@@ -222,8 +222,10 @@ class TestThorough:
             (Reply(404), "answers 404"),
             (Reply(403), "answers 403"),
             (Reply(200, b""), "answers 200"),
-            (Reply(206, b"x", {"Content-Range": "bytes 0-0/999"}), "would send 999 bytes, expected 1,000"),
-            (Reply(200, b"<html>Please log in</html>"), "would send 26 bytes, expected 1,000"),
+            (Reply(206, b"x", {"Content-Range": "bytes 0-0/999"}), "has 999 bytes of 1,000"),
+            (Reply(206, b"x" * 999, {"Content-Range": "bytes 0-998/999"}), "has 999 bytes of 1,000"),
+            (Reply(200, b"x" * 999), "has 999 bytes of 1,000"),
+            (Reply(200, b"<html>Please log in</html>"), "has 26 bytes of 1,000"),
         ],
     )
     def test_a_server_that_lies_is_found(self, host: Host, repo: Path, reply: Reply, reason: str) -> None:
@@ -236,6 +238,11 @@ class TestThorough:
     def test_a_server_without_ranges_is_believed_after_its_first_byte(self, host: Host, repo: Path) -> None:
         honest = batch(host)
         host.respond = lambda request: honest(request) if request.method == "POST" else Reply(200, b"x" * 1000)
+        assert ask(repo, thorough=True) == {}
+
+    def test_the_length_of_a_packed_answer_is_not_the_size_of_the_object(self, host: Host, repo: Path) -> None:
+        honest, packed = batch(host), Reply(200, b"x" * 99, {"Content-Encoding": "gzip"})
+        host.respond = lambda request: honest(request) if request.method == "POST" else packed
         assert ask(repo, thorough=True) == {}
 
     @pytest.mark.parametrize(
