@@ -18,7 +18,7 @@ from secrets import token_hex
 import click
 
 from git_theta.cli.hooks import PENDING
-from git_theta.cli.output import warn
+from git_theta.cli.output import remedy, warn
 from git_theta.cli.progress import Progress
 from git_theta.cli.text import human, plural
 from git_theta.cli.tracked import State, Tracked, absolute, as_meant, matching, state
@@ -134,7 +134,7 @@ def _failed(path: str, error: ThetaError | OSError) -> Outcome:
     if isinstance(error, ThetaError):
         warn(f"{path}: {error}", error.hint)
         return Outcome(path, "failed", str(error), error.exit_code)
-    warn(f"{path}: {error.strerror or error}", "what was there is untouched; make room, then repeat the command")
+    warn(f"{path}: {error.strerror or error}", f"what was there is untouched; {remedy(error)}")
     return Outcome(path, "failed", error.strerror, Exit.FAILED)
 
 

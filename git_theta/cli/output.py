@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def warn(message: str, hint: str | None = None) -> None:
@@ -12,6 +15,11 @@ def warn(message: str, hint: str | None = None) -> None:
     lines = [f"git-theta: {message}", *(f"hint: {line}" for line in (hint or "").splitlines())]
     sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()
+
+
+def remedy(error: OSError) -> str:
+    """What to do about ``error`` before the same command is worth another try."""
+    return f"{'make room' if error.errno in _FULL else 'mend that'}, then repeat the command"
 
 
 def emit_json(document: Mapping[str, object]) -> None:

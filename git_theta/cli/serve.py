@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from io import FileIO
 
-from git_theta.cli.output import warn
+from git_theta.cli.output import remedy, warn
 from git_theta.errors import Exit, ThetaError
 from git_theta.filters.session import Service, Session
 from git_theta.gitio.pktline import widen
@@ -53,6 +53,6 @@ def _complain(path: str, error: Exception) -> None:
     hint = error.hint if isinstance(error, ThetaError) else None
     if isinstance(error, OSError):
         place = error.filename or "the object store"
-        warn(f"{path}: {place}: {error.strerror or error}", "nothing was changed; make room, then repeat the command")
+        warn(f"{path}: {place}: {error.strerror or error}", f"nothing was changed; {remedy(error)}")
     else:
         warn(f"{path}: {error}", hint)

@@ -104,7 +104,8 @@ def nearby_ends(repository: Repository) -> list[End]:
     """The stores of repositories this one borrows Git objects from."""
     ends: list[End] = []
     for folder in borrowed_folders(repository.common_dir):
-        with contextlib.suppress(ThetaError):  # gone, or somebody else's: Git itself will speak of that
+        # Gone, or somebody else's: Git itself will speak of that.
+        with contextlib.suppress(ThetaError, OSError):
             ends.append(LocalEnd(str(folder), store_of(find_repository(folder, elsewhere=True))))
     return ends
 
