@@ -13,6 +13,7 @@ from git_theta.cli.reporting import Wish, make_report, show
 from git_theta.cli.sides import of_file
 from git_theta.cli.workspace import open_workspace
 from git_theta.errors import Exit
+from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion
 
 
 @click.command("diff-driver", context_settings={"ignore_unknown_options": True})
@@ -45,6 +46,9 @@ def command(path: str, sides: tuple[str, ...]) -> int:
         sys.stdout.flush()
         old.close()
         new.close()
+    except (DamagedManifest, ManifestFromNewerVersion) as error:
+        # One in history must not stop the git diff or git log that passes by.
+        click.echo(f"diff --theta a/{path} b/{path}\n({error})")
     except BrokenPipeError:
         drop_output()  # a pager was left: Git finds that out by itself, and would call anything but 0 a failure
     finally:

@@ -6,6 +6,7 @@ import click
 
 from git_theta.cli.sides import of_file
 from git_theta.diff import textconv
+from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion
 
 
 @click.command("textconv")
@@ -17,7 +18,12 @@ def command(file: str) -> None:
 
     Example: git theta textconv model.safetensors
     """
-    side = of_file(None, file)
+    try:
+        side = of_file(None, file)
+    except (DamagedManifest, ManifestFromNewerVersion) as error:
+        # One in history must not stop the git log that passes by.
+        click.echo(f"({error})")
+        return
     if side.summary:
         click.echo("\n".join(textconv(side.summary)))
     side.close()

@@ -21,7 +21,14 @@ from typing import IO, BinaryIO
 from git_theta.codecs import CHUNK
 from git_theta.formats import FileSource, Scan, Source, scan
 from git_theta.formats.source import check_range
-from git_theta.manifest import DamagedManifest, looks_like_manifest, parse, render, undo_line_ends
+from git_theta.manifest import (
+    DamagedManifest,
+    ManifestFromNewerVersion,
+    looks_like_manifest,
+    parse,
+    render,
+    undo_line_ends,
+)
 from git_theta.model import Manifest
 from git_theta.store import Catalogue, Store
 from git_theta.tensors import Reader, Writer
@@ -109,6 +116,8 @@ class Cleaner:
         except DamagedManifest:
             if text not in committed():
                 raise
+        except ManifestFromNewerVersion:
+            pass  # what it says only a newer git-theta knows, and refusing it would stop git status and checkout here
         return text
 
     def _clean_live(

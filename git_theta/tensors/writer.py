@@ -118,6 +118,8 @@ class _Run:
         self._held = bytearray()  # skeleton bytes that do not make a chunk yet
         self._skeleton_buffers = Buffers(3)  # bounds the skeleton chunks that wait to be written
         self._used: set[Oid] = set()
+        self._proven: list[tuple[Digest, tuple[Slot, ...]]] = []
+        self._whole: dict[Oid, bool] = {}
         self._first: dict[Digest, int] = {}  # digest to the first value in this file that has it
         self._buffers = Buffers(writer._threads + 6)
         self._slabs: queue.SimpleQueue[tuple[Slab, memoryview] | None] = queue.SimpleQueue()
@@ -161,7 +163,9 @@ class _Run:
         self._output.finish()
         self._raise_failure()
         new = [v for v in [self._skeleton, *self._values] if v.chunks and isinstance(v.where, tuple)]
-        self._catalogue.record((v.digest, v.where) for v in new if v.digest and isinstance(v.where, tuple))
+        stored = [(v.digest, v.where) for v in new if v.digest and isinstance(v.where, tuple)]
+        if stored or self._proven:
+            self._catalogue.record([*stored, *self._proven])
         return WriteResult(self._manifest(), length, self._output.new_bytes)
 
     def close(self) -> None:
@@ -231,11 +235,32 @@ class _Run:
         The objects themselves must agree, since nothing protects the catalogue's own file from a flipped bit.
         """
         places = self._catalogue.places(digest)
-        named = [place for place in self._prior_places.get(digest, ()) if place in places]
-        candidates = [*named, *sorted(places, key=str)]
-        return next(
-            (place for place in candidates if self._reader.lists(place, length, digest) and self._use(place)), None
-        )
+        named = [place for place in self._prior_places.get(digest, ()) if not isinstance(place, Inline)]
+        for place in [*named, *sorted(places, key=str)]:
+            listed = self._reader.lists(place, length, digest)
+            if listed and (place in places or self._proves(place, length, digest)) and self._use(place):
+                return place
+        return None
+
+    def _proves(self, place: tuple[Slot, ...], length: int, digest: Digest) -> bool:
+        """Whether a place that the catalogue does not vouch for decodes to the digest.
+
+        Where the catalogue was deleted, or the repository copied, an unchanged file must give the manifest that Git
+        has: stored anew it could lie elsewhere, and would look changed. An object that is damaged anywhere is not
+        used for what it still has: storing all of it again makes the same object, and mends it.
+        """
+        for slot in place:
+            if slot.oid not in self._whole:
+                self._whole[slot.oid] = self._store.is_whole(slot.oid)
+        if not all(self._whole[slot.oid] for slot in place):
+            return False
+        try:
+            for _ in self._reader.value("", Skeleton(length, digest, place)):
+                pass
+        except DamagedValue:
+            return False
+        self._proven.append((digest, place))
+        return True
 
     def _use(self, place: tuple[Slot, ...]) -> bool:
         """Keep prune from the objects that the manifest is going to name; False when it was there first."""

@@ -49,6 +49,8 @@ def test_a_committed_damaged_manifest_does_not_stop_git(repo: GitRepo) -> None:
     repo.git("checkout", "-q", "bad")
     os.utime(repo.path / "m.bin", (1, 1))
     assert repo.git("status", "--porcelain") == ""
+    assert "(the manifest" in repo.git("log", "-p", "bad")
+    assert "(the manifest" in repo.git("diff", "main", "bad")
     repo.git("checkout", "-q", "main")
     assert repo.read("m.bin") == CONTENT
     repo.write("m.bin", damaged)

@@ -10,7 +10,7 @@ import pytest
 
 from git_theta.codecs import CHUNK
 from git_theta.filters.clean import HEAD, Cleaned
-from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion, parse, render, root
+from git_theta.manifest import DamagedManifest, parse, render, root
 from git_theta.model import Manifest
 from git_theta.tensors.writer import ContentChanged
 from tests.contract.format_samples import BUILDERS
@@ -196,9 +196,10 @@ class TestManifests:
             bench.cleaner.clean(Content(text))
         assert not bench.store.root.exists()
 
-    def test_of_a_newer_version_are_refused(self, bench: Bench) -> None:
-        with pytest.raises(ManifestFromNewerVersion):
-            bench.cleaner.clean(Content(b"git-theta manifest 2\nsomething\n"))
+    def test_of_a_newer_version_pass_unchanged(self, bench: Bench) -> None:
+        """Refusing them would stop git status and every checkout away from them."""
+        newer = b"git-theta manifest 2\nsomething\n"
+        assert bench.cleaner.clean(Content(newer)).manifest == newer
 
     def test_without_end_are_refused_before_memory_is_full(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("git_theta.filters.clean.MANIFEST_LIMIT", 3 << 20)

@@ -251,6 +251,16 @@ class TestForgedPlaces:
             assert other.reader.check(manifest) == []
             assert other.read(manifest) == WHOLE.data
 
+    def test_a_lost_catalogue_changes_no_manifest(self, bench: Bench) -> None:
+        """The small value came first, alone; now it would share an object with the skeleton."""
+        bench.write(file(("small", noise(900))))
+        manifest = bench.write(WHOLE).manifest
+        bench.catalogue.close()
+        (bench.store.root / "catalogue.sqlite").unlink()
+        with workbench(bench.store.root) as other:
+            assert other.write(WHOLE, [manifest], reread=never).manifest == manifest
+            assert other.write(WHOLE, [manifest], reread=never).new_bytes == 0
+
     def test_an_object_that_went_is_written_again(self, bench: Bench) -> None:
         manifest = bench.write(WHOLE).manifest
         for stored in manifest.objects:
