@@ -23,6 +23,7 @@ from git_theta.cli.output import emit_json
 from git_theta.errors import Exit
 from git_theta.gitio import NotARepository, Repository, Settings, ask_git, find_repository, read_settings
 from git_theta.gitio.config import Effective
+from git_theta.gitio.hooks import runs_ours
 
 PACKAGES = ("numpy", "zstandard", "ml_dtypes", "safetensors")
 NO_LFS = "not found: needed for HTTP and SSH remotes, and where lfs.url names a server"
@@ -151,7 +152,7 @@ def _hooks(repository: Repository | None) -> dict[str, str]:
 def _hook(path: Path) -> str:
     if not path.is_file():
         return "absent"
-    return "calls git-theta" if b"git-theta" in path.read_bytes() else "present, does not call git-theta"
+    return "calls git-theta" if runs_ours(path) else "present, does not call git-theta"
 
 
 def _sections(report: Report) -> dict[str, list[Row]]:

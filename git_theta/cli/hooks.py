@@ -10,7 +10,7 @@ import contextlib
 from pathlib import Path
 
 from git_theta.cli.output import warn
-from git_theta.gitio.hooks import Part, TrackedHook, line_for, put_hooks, remove_hooks
+from git_theta.gitio.hooks import Part, TrackedHook, put_hooks, remove_hooks, runs_ours
 from git_theta.gitio.repository import Repository
 
 PENDING = "theta-pending"
@@ -67,8 +67,7 @@ def ensure_hooks(repository: Repository) -> None:
     if isinstance(refused, TrackedHook):
         warn(
             f"{refused}, and git push will not send objects",
-            f"near the top of that shell script, add: {line_for('pre-push')}\n"
-            "until then: git theta push, before git push",
+            f"{refused.hint}\nuntil then: git theta push, before git push",
         )
     elif refused:
         warn(
@@ -80,6 +79,20 @@ def ensure_hooks(repository: Repository) -> None:
 def drop_hooks(repository: Repository) -> None:
     """Take our part out of the repository's hooks."""
     remove_hooks(repository.hooks, HOOKS, ours(repository))
+
+
+def silent_push(repository: Repository) -> str | None:
+    """Why plain git push sends no objects and what to do about it, on one line; None where it sends them."""
+    hook = repository.hooks / "pre-push"
+    if runs_ours(hook):
+        return None
+    if not repository.hooks.is_dir() and repository.hooks != repository.common_dir / "hooks":
+        fault, cure = f"core.hooksPath is {repository.hooks}", "unset core.hooksPath, then git theta install"
+    elif hook.exists():
+        fault, cure = f"{hook} does not call git-theta", 'git theta install, or add to it: git theta pre-push "$@"'
+    else:
+        fault, cure = f"there is no {hook}", "git theta install"
+    return f"git push will not send objects, because {fault}: {cure}; or before each git push: git theta push"
 
 
 def ours(repository: Repository) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from git_theta.cli import drivers
+from git_theta.cli.hooks import silent_push
 from git_theta.cli.text import human, plural, printable
 from git_theta.cli.tracked import CONVERTING, NO_TEXT, State, Tracked, attributes, filtered, matching, state, tracked
 from git_theta.cli.workspace import Workspace, open_workspace
@@ -73,6 +74,7 @@ def command(pathspec: tuple[str, ...], as_json: bool) -> None:
         news = _matching(workspace, changes, {"??"})
         configured = "filter.theta.process" in drivers.configured()
         unpushed = None if pathspec else _unpushed(workspace)
+        silent = silent_push(workspace.repository)
     finally:
         workspace.close()
     if as_json:
@@ -84,6 +86,7 @@ def command(pathspec: tuple[str, ...], as_json: bool) -> None:
             "not_added": news,
             "not_pushed": not_pushed,
             "converted": converted,
+            "push_sends_objects": silent is None,
         }
         click.echo(json.dumps(document, indent=2))
     else:
@@ -97,6 +100,7 @@ def command(pathspec: tuple[str, ...], as_json: bool) -> None:
                 [here(path) for path in converted],
                 unpushed,
                 configured,
+                printable(silent) if silent and files and workspace.repository.worktree else None,
             )
         )
 
@@ -159,6 +163,7 @@ def _text(
     converted: list[str],
     unpushed: Unpushed | None,
     configured: bool,
+    silent: str | None,
 ) -> str:
     if not files and not conflicts and not news and not unpushed:
         return "nothing is tracked here yet; to start: git theta track '*.safetensors'"
@@ -174,7 +179,7 @@ def _text(
         count = f"{plural(unpushed.objects, 'object')} ({human(unpushed.bytes)})"
         lines.append(f"{count} of local commits not on {printable(unpushed.remote)}")
     header = f"{plural(len(files) + len(conflicts), 'tracked checkpoint')}{':' if lines else ''}"
-    return "\n".join([header, *lines, *_next(files, conflicts, news, unpushed, configured)])
+    return "\n".join([header, *lines, *_next(files, conflicts, news, unpushed, configured, silent)])
 
 
 def _line(file: FileStatus) -> str:
@@ -193,7 +198,12 @@ def _line(file: FileStatus) -> str:
 
 
 def _next(
-    files: list[FileStatus], conflicts: list[str], news: list[str], unpushed: Unpushed | None, configured: bool
+    files: list[FileStatus],
+    conflicts: list[str],
+    news: list[str],
+    unpushed: Unpushed | None,
+    configured: bool,
+    silent: str | None,
 ) -> list[str]:
     """What to type next, most urgent first; at most one line for each kind of trouble."""
     if not configured:
@@ -220,7 +230,9 @@ def _next(
         advice.append(f"to stage what changed: git add {' '.join(map(_argument, [*changed, *news][:5]))}")
     if not advice and any(file.git for file in files):
         advice.append("to record it: git commit")
-    if unpushed:
+    if silent:
+        advice.append(silent)
+    elif unpushed:
         advice.append(
             "to send the objects with their commits: git push; without them, or after git push --no-verify: "
             f"git theta push {_argument(unpushed.remote)}"

@@ -26,11 +26,13 @@ _END = b"# <<< git-theta <<<\n"
 _BLOCK = re.compile(re.escape(_BEGIN) + b".*?" + re.escape(_END), re.DOTALL)
 _ALONE = b"#!/bin/sh\n"
 _SHELL = re.compile(rb"#! ?(?:/usr)?(?:/local)?/bin/(?:env (?:-S )?)?(?:sh|bash|dash|ksh|zsh)\b[^\n]*\n")
+_CALL = re.compile(rb"^[^#\n]*\bgit[ -]theta (?:pre-push|checkout --pending)\b", re.MULTILINE)
+"""Our part, called by somebody who wrote it there."""
 _THEIRS = "theirs"
 
 
 class TrackedHook(ThetaError):
-    """The hook is part of what Git tracks, so that everybody would get our change with the next commit."""
+    """The hook is, or would be, part of what Git tracks: everybody would get our change with the next commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,28 @@ def line_for(name: str) -> str:
     return f'theta={place}; if [ -f "$theta" ]; then . "$theta"; fi # git-theta'
 
 
+def runs_ours(path: Path) -> bool:
+    """Whether Git runs the hook at ``path``, and with it our part."""
+    try:
+        text = _read(path)
+    except OSError:
+        return False
+    return text is not None and os.access(path, os.X_OK) and (_BLOCK.search(text) is not None or _calls(text, path))
+
+
+def _calls(text: bytes, path: Path) -> bool:
+    """Whether somebody else's hook calls our part."""
+    return f"theta/hooks/{path.name}".encode() in text or _CALL.search(text) is not None
+
+
 def _put(path: Path, part: Part, shared: Path) -> bool:
     """Put one block; whether anything had to be written. Raises :class:`TrackedHook`, OSError."""
     text = _read(path) or b""
     lines = part.lines.encode()
     if f"theta/hooks/{path.name}".encode() in text:
         return _write_shared(shared, lines)
+    if _CALL.search(text) and not _BLOCK.search(text):
+        return False
     theirs_must_move = text != b"" and not _takes_block(path, text)
     wanted = with_part(_ALONE + _call_of_theirs(path.name) if theirs_must_move else text, part)
     if wanted == text:
@@ -109,12 +127,31 @@ def _put(path: Path, part: Part, shared: Path) -> bool:
         return False  # core.hooksPath=/dev/null: whoever runs no hooks wants none of ours
     if _in_worktree(path):
         _write_shared(shared, lines)
-        raise TrackedHook(f"{path} is for everybody who clones, so git-theta leaves it as it is")
+        raise _refusal(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if theirs_must_move:
         _keep(path)
     _replace(path, wanted)
     return True
+
+
+def _refusal(path: Path) -> TrackedHook:
+    line = line_for(path.name)
+    if path.exists():
+        return TrackedHook(
+            f"{path} is for everybody who clones, so git-theta leaves it as it is",
+            hint=f"near the top of that shell script, add: {line}",
+        )
+    if path.parent.exists():
+        return TrackedHook(
+            f"{path.parent} is for everybody who clones, so git-theta adds no {path.name} to it",
+            hint=f"to have one, write a shell script {path.name} there that can be run, with: {line}",
+        )
+    return TrackedHook(
+        f"core.hooksPath names {path.parent}, which is not there",
+        hint="make it with the tool whose hooks these are, or: git config --unset core.hooksPath; "
+        "then: git theta install",
+    )
 
 
 def with_part(text: bytes, part: Part) -> bytes:

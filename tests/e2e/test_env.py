@@ -51,6 +51,7 @@ def test_env_tells_whether_drivers_are_configured(repo: GitRepo) -> None:
 def test_env_finds_hooks_where_git_looks_for_them(repo: GitRepo) -> None:
     repo.git("config", "core.hooksPath", "my hooks")
     repo.write("my hooks/pre-push", b"#!/bin/sh\ngit-theta pre-push\n")
+    (repo.path / "my hooks" / "pre-push").chmod(0o755)
     repo.write("my hooks/post-merge", b"#!/bin/sh\ngit lfs post-merge\n")
     shown = repo.theta("env")
     assert row(shown, "pre-push").endswith("calls git-theta")

@@ -352,6 +352,9 @@ def test_no_hooks_at_all_is_respected(repo: GitRepo) -> None:
     repo.git("config", "core.hooksPath", os.devnull)
     start(repo)
     assert repo.run("git", "theta", "install", "--global").stderr == b""
+    said = repo.run("git", "theta", "status").stdout.decode()
+    assert "git push will not send objects" in said
+    assert "nothing to do" not in said
 
 
 def test_without_our_configuration_a_push_is_refused_with_a_reason(repo: GitRepo) -> None:
