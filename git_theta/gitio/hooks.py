@@ -192,13 +192,18 @@ def _call_of_theirs(name: str) -> bytes:
 
 
 def _keep(path: Path) -> None:
-    """Give their hook its second name; the first goes when ours is put there, so at no moment is it lost."""
+    """Give their hook its second name; the first goes when ours is put there, so at no moment is it lost.
+
+    One kept before is what another tool has replaced since, by writing over ours.
+    """
     kept, alias = _kept(path), _alias(path)
+    link = path.with_name(f".{path.name}.{_THEIRS}-{os.getpid()}")
+    os.link(path, link, follow_symlinks=False)
     try:
-        os.link(path, kept, follow_symlinks=False)
-    except FileExistsError:
-        if not os.path.samestat(os.lstat(path), os.lstat(kept)):
-            raise
+        os.replace(link, kept)
+    finally:
+        # Renaming one name of a file onto another name of the same file does nothing and leaves both.
+        link.unlink(missing_ok=True)
     alias.parent.mkdir(exist_ok=True)
     alias.unlink(missing_ok=True)
     alias.symlink_to(Path("..") / kept.name)

@@ -183,16 +183,6 @@ def test_a_hook_that_another_tool_writes_again_gets_our_part_again(repo: GitRepo
     check_whole(clone(repo, origin.path, "copy"), content)
 
 
-def test_a_second_foreign_hook_does_not_push_out_the_first(repo: GitRepo, hooks: Path) -> None:
-    put(hooks / "pre-push", STYLES["python"])
-    start(repo)
-    other = put(hooks / "pre-push", "#!/usr/bin/env python3\n")
-    done = repo.run("git", "theta", "install", "--global")
-    assert b"git push will not send objects" in done.stderr
-    assert other.read_text() == "#!/usr/bin/env python3\n"
-    assert (hooks / "pre-push.theirs").read_text() == STYLES["python"]
-
-
 def test_pre_commit(repo: GitRepo, hooks: Path) -> None:
     put(hooks / "pre-push", PRE_COMMIT)
     before = photograph(hooks)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from git_theta.gitio.hooks import Part, put_hooks, runs_ours
+from git_theta.gitio.hooks import Part, put_hooks, remove_hooks, runs_ours
 
 PARTS = {"pre-push": Part("true\n")}
 
@@ -51,3 +51,17 @@ def test_of_a_folder_that_is_not_there_that_is_said(tmp_path: Path) -> None:
     refused = put_hooks(tmp_path / "gone", PARTS, tmp_path / ".git" / "theta" / "hooks").refused
     assert "which is not there" in str(refused["pre-push"])
     assert "everybody" not in str(refused["pre-push"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_of_two_foreign_hooks_the_newest_is_kept_and_comes_back(tmp_path: Path) -> None:
+    folder, shared = tmp_path / "hooks", tmp_path / "shared"
+    for word in ("first", "second"):
+        (folder / "pre-push").unlink(missing_ok=True)
+        hook = put(folder / "pre-push", f"#!/usr/bin/env python3\nprint('{word}')\n")
+        assert put_hooks(folder, PARTS, shared).written == ("pre-push",)
+    assert runs_ours(hook)
+    assert "second" in (folder / "theirs" / "pre-push").read_text()
+    assert remove_hooks(folder, PARTS, shared) == ("pre-push",)
+    assert [path.name for path in folder.iterdir()] == ["pre-push"]
+    assert "second" in hook.read_text()
