@@ -178,7 +178,8 @@ class _Tally:
             new_norm=self._scale * math.sqrt(new),
             delta_norm=self._scale * math.sqrt(change),
             largest=self._largest,
-            cosine=(max(-1.0, min(1.0, float(product) / norms)) if self._largest else 1.0) if norms else None,
+            # The last two digits are those of the sums' order, which is not the same on every machine.
+            cosine=(max(-1.0, min(1.0, round(float(product) / norms, 14))) if self._largest else 1.0) if norms else None,
             nan_in=self._nan_in,
             inf_in=self._inf_in,
             became_zero=self._is_zero and not self._was_zero,
