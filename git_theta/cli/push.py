@@ -28,8 +28,8 @@ def command(remote: str | None, ref: tuple[str, ...], everything: bool, dry_run:
     """Send the objects that REF (default: HEAD; in a bare repository all refs) and its history name to REMOTE.
 
     Plain git push does this by itself for what it pushes. Use this after git push --no-verify, from a bare or
-    mirror clone, or to fill a second remote. What the remote has is not sent again. Git's own refs are not
-    pushed.
+    mirror clone, or to fill a second remote. What the remote has is not sent again; where it is a folder, what is
+    damaged there is replaced. Git's own refs are not pushed.
 
     Example: git theta push backup --all
     """
@@ -44,7 +44,7 @@ def command(remote: str | None, ref: tuple[str, ...], everything: bool, dry_run:
         revisions = ["--all"] if whole else list(ref or ("HEAD",))
         fetch_promised(root, revisions, name)
         needs = named_objects(root, workspace.blobs, revisions)
-        if not dry_run and send(workspace, target, needs):
+        if not dry_run and send(workspace, target, needs, thorough=True):
             announce(workspace, target, needs)
     finally:
         workspace.close()

@@ -21,17 +21,17 @@ class NotEverywhere(ThetaError):
     exit_code = Exit.MISSING
 
 
-def send(workspace: Workspace, remote: Remote, needs: Mapping[Oid, Need]) -> bool:
+def send(workspace: Workspace, remote: Remote, needs: Mapping[Oid, Need], *, thorough: bool = False) -> bool:
     """Make sure that ``remote`` has every object in ``needs``; whether its ref of objects is to name them.
 
-    A store on a path has no use for the ref.
+    A store on a path has no use for the ref; with ``thorough``, it is read, and what is damaged there replaced.
 
     Raises :class:`NotEverywhere` or :class:`TransferFailed` when it will not have one of them.
     """
     if not needs:
         return False
     end = end_of(workspace.repository, remote, terminal())
-    end.send(workspace.store, _sendable(workspace, remote, end, needs))
+    end.send(workspace.store, _sendable(workspace, remote, end, needs), thorough=thorough)
     return workspace.settings.objects_ref and not isinstance(end, LocalEnd)
 
 

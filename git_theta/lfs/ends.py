@@ -30,8 +30,11 @@ class End(Protocol):
     def name(self) -> str:
         """What people call it."""
 
-    def send(self, store: Store, objects: Sequence[StoredObject]) -> None:
-        """Bring ``objects`` there from ``store``; raises :class:`TransferFailed` unless all arrived."""
+    def send(self, store: Store, objects: Sequence[StoredObject], *, thorough: bool = False) -> None:
+        """Bring ``objects`` there from ``store``; raises :class:`TransferFailed` unless all arrived.
+
+        ``thorough`` also replaces what is there and damaged, where that can be seen.
+        """
 
     def receive(self, store: Store, objects: Sequence[StoredObject]) -> Mapping[Oid, str]:
         """Bring ``objects`` from there into ``store``; returns the reason for each that did not come.
@@ -53,10 +56,12 @@ class LocalEnd:
         self.name = name
         self._store = store
 
-    def send(self, store: Store, objects: Sequence[StoredObject]) -> None:
-        """Link or copy what is not there, after checking."""
+    def send(self, store: Store, objects: Sequence[StoredObject], *, thorough: bool = False) -> None:
+        """Link or copy what is not there, after checking; ``thorough`` reads every byte of what is."""
         # Their use is noted before they are there, because a link brings the age of its source along.
-        absent = [o for o in objects if not (self._store.use(o.oid) and self._store.has(o.oid, o.size))]
+        used = {o.oid: self._store.use(o.oid) for o in objects}
+        lacking = self.lacks(objects, thorough=thorough)
+        absent = [o for o in objects if o.oid in lacking or not used[o.oid]]
         check_whole(store, absent)
         try:
             for wanted in absent:
@@ -92,9 +97,9 @@ class LocalEnd:
     def lacks(self, objects: Sequence[StoredObject], *, thorough: bool = False) -> Mapping[Oid, str]:
         """By size, which is what a crash or a full disk gets wrong; ``thorough`` reads every byte."""
         lacking = {o.oid: "not there" for o in objects if not self._store.has(o.oid, o.size)}
-        for stored in objects if thorough else ():
-            if stored.oid not in lacking and not self._store.is_whole(stored.oid):
-                lacking[stored.oid] = "damaged there"
+        if thorough:
+            present = [o for o in objects if o.oid not in lacking]
+            lacking.update((o.oid, "damaged there") for o in _damaged(self._store, present))
         return lacking
 
 
@@ -103,15 +108,18 @@ def check_whole(store: Store, objects: Sequence[StoredObject]) -> None:
 
     Not every server looks at what it is sent, and one that took a damaged object would never take the good one.
     """
+    for stored in _damaged(store, objects):
+        raise TransferFailed(
+            f"object {stored.oid} is damaged here, so nothing was sent",
+            hint="git theta fsck moves it away; then git theta fetch, or git add --renormalize PATH, brings it anew",
+        )
+
+
+def _damaged(store: Store, objects: Sequence[StoredObject]) -> list[StoredObject]:
+    """Those of ``objects`` whose bytes are not what their names promise."""
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
         found = threads.map(lambda o: store.is_whole(o.oid), objects)
-        for stored, whole in zip(objects, found, strict=True):
-            if not whole:
-                raise TransferFailed(
-                    f"object {stored.oid} is damaged here, so nothing was sent",
-                    hint="git theta fsck moves it away; then git theta fetch, or git add --renormalize PATH, "
-                    "brings it anew",
-                )
+        return [stored for stored, whole in zip(objects, found, strict=True) if not whole]
 
 
 def _place(source: Path, store: Store, oid: Oid) -> None:

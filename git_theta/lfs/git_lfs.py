@@ -64,8 +64,9 @@ class GitLfsEnd:
         self._url = url
         self._terminal = terminal
 
-    def send(self, store: Store, objects: Sequence[StoredObject]) -> None:
+    def send(self, store: Store, objects: Sequence[StoredObject], *, thorough: bool = False) -> None:
         """Upload what the server lacks; the server is asked, so sending twice costs one question."""
+        del thorough  # a server cannot be made to take what it says it has
         if not objects:
             return
         check_whole(store, objects)
