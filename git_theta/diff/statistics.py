@@ -178,8 +178,7 @@ class _Tally:
             new_norm=self._scale * math.sqrt(new),
             delta_norm=self._scale * math.sqrt(change),
             largest=self._largest,
-            # The last two digits are those of the sums' order, which is not the same on every machine.
-            cosine=(max(-1.0, min(1.0, round(float(product) / norms, 14))) if self._largest else 1.0) if norms else None,
+            cosine=(_bounded(float(product) / norms) if self._largest else 1.0) if norms else None,
             nan_in=self._nan_in,
             inf_in=self._inf_in,
             became_zero=self._is_zero and not self._was_zero,
@@ -211,3 +210,8 @@ def _epsilon(native: np.dtype[Any]) -> float:
     import ml_dtypes
 
     return float(ml_dtypes.finfo(native).eps)
+
+
+def _bounded(cosine: float) -> float:
+    """Without the last two digits, which are those of the sums' order, and that is not the same on every machine."""
+    return max(-1.0, min(1.0, round(cosine, 14)))
