@@ -9,7 +9,7 @@ from git_theta.cli.sending import announce, send, told
 from git_theta.cli.workspace import open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.remotes import default_remote
-from git_theta.lfs import fetch_promised, find_remote, named_objects
+from git_theta.lfs import fetch_promised, named_objects, push_targets
 
 
 class NoRemote(ThetaError):
@@ -39,17 +39,19 @@ def command(remote: str | None, ref: tuple[str, ...], everything: bool, dry_run:
         name = remote or default_remote(root)
         if name is None:
             raise NoRemote("there is no remote to push to", hint="git remote add origin URL, or: git theta push URL")
-        target = find_remote(root, name, push=True)
+        targets = push_targets(root, name)
         whole = everything or (not ref and workspace.repository.worktree is None)
         revisions = ["--all"] if whole else list(ref or ("HEAD",))
         fetch_promised(root, revisions, name)
         needs = named_objects(root, workspace.blobs, revisions)
-        if not dry_run and send(workspace, target, needs, thorough=True):
-            announce(workspace, target, needs)
+        for target in () if dry_run else targets:
+            if send(workspace, target, needs, thorough=True):
+                announce(workspace, target, needs)
     finally:
         workspace.close()
     if as_json:
         size = sum(need.stored.size for need in needs.values())
-        emit_json({"remote": target.name, "url": target.url, "objects": sorted(needs), "bytes": size})
+        urls = [target.url for target in targets]
+        emit_json({"remote": name, "url": urls[0], "urls": urls, "objects": sorted(needs), "bytes": size})
     else:
-        click.echo(f"{'would make sure of' if dry_run else 'made sure of'} {told(needs, target)}")
+        click.echo(f"{'would make sure of' if dry_run else 'made sure of'} {told(needs, targets[0])}")

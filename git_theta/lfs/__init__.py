@@ -6,7 +6,7 @@ from git_theta.lfs.media import bring_media, media_store
 from git_theta.lfs.objects_ref import OBJECTS_REF, RefRefused, announce, keep
 from git_theta.lfs.pointers import POINTER_LIMIT, parse_pointer, render_pointer
 from git_theta.lfs.reach import Need, fetch_promised, named_manifests, named_objects, needs, new_objects
-from git_theta.lfs.remotes import Remote, end_of, find_remote
+from git_theta.lfs.remotes import Remote, end_of, find_remote, push_targets
 from git_theta.lfs.supply import Supply
 
 __all__ = [
@@ -33,5 +33,6 @@ __all__ = [
     "needs",
     "new_objects",
     "parse_pointer",
+    "push_targets",
     "render_pointer",
 ]

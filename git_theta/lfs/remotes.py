@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -66,6 +66,12 @@ def find_remote(root: Path, remote: str, *, push: bool = False, url: str | None 
     if not found.named and not re.search(r"[:/\\]", found.url) and local_folder(root, found.url) is None:
         raise UnknownRemote(remote, names)
     return found
+
+
+def push_targets(root: Path, remote: str) -> list[Remote]:
+    """The remote of that name or address, once for every address that Git pushes to. Raises as :func:`find_remote`."""
+    first = find_remote(root, remote, push=True)
+    return [replace(first, url=url) for url in push_urls(root, remote)] if first.named else [first]
 
 
 def end_of(repository: Repository, remote: Remote, terminal: int | None = None) -> End:
