@@ -87,7 +87,10 @@ def silent_push(repository: Repository) -> str | None:
     if runs_ours(hook):
         return None
     if not repository.hooks.is_dir() and repository.hooks != repository.common_dir / "hooks":
-        fault, cure = f"core.hooksPath is {repository.hooks}", "unset core.hooksPath, then git theta install"
+        fault, cure = (
+            f"core.hooksPath, {repository.hooks}, is no folder",
+            "unset core.hooksPath, then git theta install",
+        )
     elif hook.exists():
         fault, cure = f"{hook} does not call git-theta", 'git theta install, or add to it: git theta pre-push "$@"'
     else:
