@@ -8,27 +8,27 @@ the current branch, nothing in this worktree, its index or its refs changes.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from git_theta.cli.merging import Chosen, chosen_policy, merger, parse_options, summary
+from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
+from git_theta.cli.scratch import git_there, scratch_worktree
 from git_theta.cli.tracked import filtered
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.process import GitFailed, ask_git
 from git_theta.gitio.worktrees import unfinished, worktrees
 from git_theta.manifest import render
+from git_theta.merge.decide import Decision, Held
 from git_theta.merge.merger import Merged, Versions, settle
-from git_theta.merge.plan import Combine, Policy, Stop, Take
+from git_theta.merge.plan import Action, Combine, Policy, Stop, Take
 from git_theta.model import Manifest
 
 
@@ -191,7 +191,9 @@ def _preview(
     stopped = False
     for model in models:
         click.echo(f"{model.path}:")
-        for decision, action in settle(model.versions, model.chosen.policy):
+        settled = settle(model.versions, model.chosen.policy)
+        _warn_of_weights(model, settled)
+        for decision, action in settled:
             stopped |= isinstance(action, Stop)
             if decision.changed:
                 click.echo(f"  {_foretell(model, action):<24} {decision.name}")
@@ -222,7 +224,7 @@ def _merge(
         click.echo("Already up to date.")
         return Exit.OK
     models = _models(workspace, heads, branches, wish)
-    with _scratch_worktree(workspace, heads[0]) as folder:
+    with scratch_worktree(workspace.repository, heads[0]) as folder:
         _merge_the_rest(folder, list(zip(branches, heads[1:], strict=True)))
         results = [(model, _merged(workspace, model)) for model in models]
         for model, merged in results:
@@ -233,8 +235,17 @@ def _merge(
     ask_git("merge", "--ff-only", "--quiet", commit, cwd=workspace.repository.root)
     for model, merged in results:
         click.echo(summary(model.path, model.versions, merged, model.chosen))
+        _warn_of_weights(model, merged.groups)
     click.echo(f"Merged {', '.join(branches)} as {commit[:10]}.")
     return Exit.OK
+
+
+def _warn_of_weights(model: Model, groups: Sequence[tuple[Decision[Held], Action]]) -> None:
+    """Say so where --weights counted for nothing."""
+    used = [action.choice.strategy for _, action in groups if isinstance(action, Combine)]
+    deaf = sorted({strategy.name for strategy in used if not strategy.weighs})
+    if deaf and model.versions.weights:
+        warn(f"{model.path}: --weights count for nothing with {', '.join(deaf)}")
 
 
 def _check_clean(workspace: Workspace) -> None:
@@ -252,45 +263,13 @@ def _is_ancestor(workspace: Workspace, commit: str, of: str) -> bool:
     return not answer.strip()
 
 
-@contextlib.contextmanager
-def _scratch_worktree(workspace: Workspace, head: str) -> Iterator[Path]:
-    """A worktree of our own at ``head``, removed in the end; checkpoints in it are placeholders."""
-    root = workspace.repository.root
-    parent = Path(tempfile.mkdtemp(prefix="merge-", dir=workspace.repository.common_dir))
-    folder = parent / "worktree"
-    try:
-        _git_there(root, "worktree", "add", "--quiet", "--detach", str(folder), head)
-        yield folder
-    finally:
-        shutil.rmtree(parent, ignore_errors=True)
-        ask_git("worktree", "prune", cwd=root)
-
-
-def _git_there(folder: Path, *arguments: str) -> bytes:
-    """Git in our own worktree: no checkpoint is written, ours stands wherever two differ, nobody is asked."""
-    settings = {
-        "theta.skipSmudge": "true",
-        "theta.merge": "ours",
-        "core.hooksPath": os.devnull,
-        "advice.detachedHead": "false",
-    }
-    words = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-    kept = {name: os.environ.pop(name) for name in ("GIT_THETA_MERGE", "GIT_THETA_MANUAL_MERGE") if name in os.environ}
-    try:
-        return ask_git(*words, *arguments, cwd=folder, elsewhere=True)
-    finally:
-        os.environ.update(kept)
-
-
 def _merge_the_rest(folder: Path, branches: Sequence[tuple[str, str]]) -> None:
     """Merge everything but checkpoints, branch after branch, as Git does."""
     for name, commit in branches:
         try:
-            _git_there(folder, "merge", "--quiet", "--no-edit", "--no-ff", "--no-verify", "-m", f"Merge {name}", commit)
+            git_there(folder, "merge", "--quiet", "--no-edit", "--no-ff", "--no-verify", "-m", f"Merge {name}", commit)
         except GitFailed as error:
-            open_paths = os.fsdecode(_git_there(folder, "diff", "--name-only", "--diff-filter=U", "-z")).split("\0")[
-                :-1
-            ]
+            open_paths = os.fsdecode(git_there(folder, "diff", "--name-only", "--diff-filter=U", "-z")).split("\0")[:-1]
             if not open_paths:
                 raise
             raise CannotMerge(
@@ -313,12 +292,12 @@ def _merged(workspace: Workspace, model: Model) -> Merged:
 def _put(workspace: Workspace, folder: Path, model: Model, merged: Merged) -> None:
     """The merged manifest into the index of our own worktree."""
     blob = ask_git("hash-object", "-w", "--stdin", cwd=workspace.repository.root, stdin=render(merged.manifest))
-    _git_there(folder, "update-index", "--add", "--cacheinfo", f"{model.mode},{blob.decode().strip()},{model.path}")
+    git_there(folder, "update-index", "--add", "--cacheinfo", f"{model.mode},{blob.decode().strip()},{model.path}")
 
 
 def _run_test(folder: Path, test: str, paths: Sequence[str]) -> None:
     """Run the user's command where the merged files are."""
-    _git_there(folder, "-c", "theta.skipSmudge=false", "checkout-index", "--force", "--all")
+    git_there(folder, "-c", "theta.skipSmudge=false", "checkout-index", "--force", "--all")
     done = subprocess.run(["sh", "-c", test, "sh", *paths], cwd=folder, check=False)
     if done.returncode:
         raise TestFailed(f"the test exited with {done.returncode}, so nothing was changed", hint=f"it was: {test}")
@@ -326,10 +305,10 @@ def _run_test(folder: Path, test: str, paths: Sequence[str]) -> None:
 
 def _commit_all(folder: Path, head: str, others: Sequence[str], message: str) -> str:
     """One commit of the index in our own worktree, with all parents."""
-    tree = _git_there(folder, "write-tree").decode().strip()
-    if len(others) == 1 and tree == _git_there(folder, "rev-parse", f"{others[0]}^{{tree}}").decode().strip():
-        merged = _git_there(folder, "merge-base", head, others[0]).decode().strip()
+    tree = git_there(folder, "write-tree").decode().strip()
+    if len(others) == 1 and tree == git_there(folder, "rev-parse", f"{others[0]}^{{tree}}").decode().strip():
+        merged = git_there(folder, "merge-base", head, others[0]).decode().strip()
         if merged == head:
             return others[0]  # a fast-forward, as git merge would have it
     parents = [word for parent in dict.fromkeys((head, *others)) for word in ("-p", parent)]
-    return _git_there(folder, "commit-tree", tree, *parents, "-m", message).decode().strip()
+    return git_there(folder, "commit-tree", tree, *parents, "-m", message).decode().strip()

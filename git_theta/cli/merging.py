@@ -30,7 +30,10 @@ ATTRIBUTE = "theta-merge"
 
 ASK = "ask"
 _SHOWN = 8
-"""Names, or patterns of names, that one line of a table lists."""
+"""Names, or patterns of names, that a table lists for one thing that happened."""
+
+_WIDTH = 80
+"""Columns within which those names stand on one line; others have a line each."""
 
 
 class BadStrategy(ThetaError):
@@ -187,8 +190,11 @@ def _row(word: str, count: int, how: str = "", names: Sequence[str] = ()) -> str
     if not how:
         return text
     patterns = [printable(pattern) for pattern, _ in fold(names, lambda name: name, lambda _: None)]
-    more = f", and {len(patterns) - _SHOWN} more" if len(patterns) > _SHOWN else ""
-    return f"{text}  {how}: {', '.join(patterns[:_SHOWN])}{more}"
+    shown = patterns[:_SHOWN]
+    if len(patterns) > _SHOWN:
+        shown.append(f"... and {len(patterns) - _SHOWN} more")
+    line = f"{text}  {how}: {', '.join(shown)}"
+    return line if len(line) <= _WIDTH else "\n".join([f"{text}  {how}:", *(f"      {part}" for part in shown)])
 
 
 def verdict_of(merged: Merged) -> str:

@@ -20,7 +20,7 @@ from git_theta.merge.registry import Choice
 from git_theta.merge.task import BLOCK, Block, Task
 from git_theta.model import Digest, Entry, Layout, Manifest, Span, StoredObject
 from git_theta.tensors import Reader, Writer
-from git_theta.tensors.elements import elements
+from git_theta.tensors.elements import elements, numbers
 from git_theta.tensors.feed import Feed
 
 _QUEUED = 16
@@ -97,18 +97,12 @@ def combine(
 
 
 def _task(job: Job, reader: Reader, seed: int) -> Task:
-    group, count = job.entry.groups[0], _numbers(job.entry)
+    group, count = job.entry.groups[0], numbers(job.entry)
     shape = group.shape if group.view is None and prod(group.shape) == count else (count,)
     base = StoredNumbers(reader, job.base) if job.base else None
     models = tuple(StoredNumbers(reader, entry) for entry in job.models)
-    fitting = all(_numbers(entry) == count and entry.groups[0].shape == group.shape for entry in job.fisher)
-    fisher = tuple(StoredNumbers(reader, entry) for entry in job.fisher) if fitting else ()
+    fisher = tuple(StoredNumbers(reader, entry) for entry in job.fisher)
     return Task(group.name, shape, count, base, models, job.weights, fisher, seed)
-
-
-def _numbers(entry: Entry) -> int:
-    """How many real numbers an entry holds."""
-    return entry.length // elements(entry.groups[0].dtype).stored.itemsize
 
 
 _Line = queue.Queue["bytes | BaseException | None"]

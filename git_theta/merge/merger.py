@@ -101,8 +101,7 @@ class Merger:
     ) -> Merged:
         """Merge ``versions``. Raises :class:`DifferentContainers`, other :class:`ThetaError`, OSError."""
         settled = settle(versions, policy, remembered)
-        fisher = [groups_of(manifest) for manifest in versions.fisher]
-        plans = outline(settled, versions.weights, fisher)
+        plans = outline(settled, versions.weights)
         alike = all(m.skeleton.digest == versions.manifests[OURS].skeleton.digest for m in versions.manifests)
         framed = not (alike and keeps(plans.parts, versions.manifests[OURS]))
         reasons = self._bring(list(self._needed(versions, plans, framed)))
@@ -202,7 +201,8 @@ def settle(
     if len(formats) > 1:
         raise DifferentContainers(f"the two sides are files of different formats, {' and '.join(formats)}")
     decisions = decide(groups_of(versions.base), [groups_of(manifest) for manifest in versions.manifests])
-    return list(zip(decisions, plan(decisions, policy, remembered), strict=True))
+    fisher = [groups_of(manifest) for manifest in versions.fisher]
+    return list(zip(decisions, plan(decisions, policy, remembered, fisher), strict=True))
 
 
 def _settle_leaves(

@@ -39,9 +39,8 @@ class Outline:
 def outline(
     settled: Sequence[tuple[Decision[Held], Action]],
     weights: Sequence[float] | None = None,
-    fisher: Sequence[dict[str, Held]] = (),
 ) -> Outline:
-    """Cut the result into parts. ``weights`` and ``fisher`` are those of the versions, in their order."""
+    """Cut the result into parts. ``weights`` are those of the versions, in their order."""
     parts: dict[object, Part] = {}
     jobs: list[Job] = []
     for decision, action in settled:
@@ -50,7 +49,7 @@ def outline(
             key: object = (action.choice.text, *map(id, models))
             if key not in parts:
                 parts[key] = Part(action.places[0], models[0], len(jobs))
-                jobs.append(_job(decision, action, models, weights, fisher))
+                jobs.append(_job(decision, action, models, weights))
             held = decision.versions[action.places[0]]
         else:
             place = OURS if isinstance(action, Stop) else action.place
@@ -70,13 +69,11 @@ def _job(
     action: Combine,
     models: Sequence[Entry],
     weights: Sequence[float] | None,
-    fisher: Sequence[dict[str, Held]],
 ) -> Job:
     base = decision.base.entry if decision.base and action.with_base else None
     theirs = tuple(weights[at] for at in action.places) if weights else None
-    diagonals = [fisher[at].get(decision.name) for at in action.places] if fisher else []
-    known = tuple(held.entry for held in diagonals if held)
-    return Job(models[0], action.choice, base, tuple(models), theirs, known if len(known) == len(models) else ())
+    fisher = tuple(held.entry for held in action.fisher)
+    return Job(models[0], action.choice, base, tuple(models), theirs, fisher)
 
 
 def keeps(parts: Sequence[Part], manifest: Manifest) -> bool:

@@ -6,7 +6,7 @@ and where none can there is a conflict that says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from git_theta.errors import Exit, ThetaError
@@ -15,7 +15,7 @@ from git_theta.merge.decide import OURS, Decision, Held, Verdict
 from git_theta.merge.leaves import Fingerprint
 from git_theta.merge.registry import Choice, parse
 from git_theta.model import Inline
-from git_theta.tensors.elements import elements
+from git_theta.tensors.elements import elements, numbers
 
 BASE = -1
 """The place of the base among the versions, for whoever takes it back."""
@@ -37,11 +37,15 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Combine:
-    """What ``choice`` makes of the versions at ``places``, and of the base where ``with_base`` says there is one."""
+    """What ``choice`` makes of the versions at ``places``, and of the base where ``with_base`` says there is one.
+
+    ``fisher`` are the diagonals of their Fisher matrices, if every one has one of the group's shape.
+    """
 
     choice: Choice
     places: tuple[int, ...]
     with_base: bool
+    fisher: tuple[Held, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +113,20 @@ def _spell(choice: Choice | None) -> str:
 
 
 def plan(
-    decisions: Sequence[Decision[Held]], policy: Policy, remembered: Remembered = lambda _: None
+    decisions: Sequence[Decision[Held]],
+    policy: Policy,
+    remembered: Remembered = lambda _: None,
+    fisher: Sequence[Mapping[str, Held]] = (),
 ) -> Iterator[Action]:
-    """What is done about each decision, in their order."""
+    """What is done about each decision, in their order. ``fisher`` are the versions' diagonals, if files gave them."""
     for decision in decisions:
         if decision.verdict is not Verdict.BOTH:
             yield Take(decision.taken)
         else:
-            yield _settle(decision, remembered(decision) or policy.choice(decision.name))
+            yield _settle(decision, remembered(decision) or policy.choice(decision.name), fisher)
 
 
-def _settle(decision: Decision[Held], choice: Choice | None) -> Action:
+def _settle(decision: Decision[Held], choice: Choice | None, fisher: Sequence[Mapping[str, Held]]) -> Action:
     """What becomes of a group that both sides changed."""
     if choice is not None and (place := side(choice.strategy.name, len(decision.versions))) is not None:
         return Take(place, choice)
@@ -129,7 +136,7 @@ def _settle(decision: Decision[Held], choice: Choice | None) -> Action:
     counter = _larger(decision)
     if counter is not None:
         return Take(counter)
-    return Stop("both sides changed it") if choice is None else _fitting(decision, choice)
+    return Stop("both sides changed it") if choice is None else _fitting(decision, choice, fisher)
 
 
 def plan_leaves(decisions: Sequence[Decision[Fingerprint]], policy: Policy) -> Iterator[Action]:
@@ -179,12 +186,12 @@ def _larger(decision: Decision[Held]) -> int | None:
     return -max(counts)[1]
 
 
-def _fitting(decision: Decision[Held], choice: Choice) -> Action:
+def _fitting(decision: Decision[Held], choice: Choice, fisher: Sequence[Mapping[str, Held]]) -> Action:
     """The strategy at work, or why it cannot work here."""
     first = decision.versions[decision.changed[0]]
     if first is None:
         raise AssertionError(f"{decision.name!r} has no value to combine")
-    group, strategy = first.group, choice.strategy
+    group, strategy, several = first.group, choice.strategy, len(decision.changed)
     if any(other.dtype != group.dtype for other in first.entry.groups):
         return Stop("groups of other dtypes share its bytes")
     if not elements(group.dtype).writable:
@@ -193,6 +200,22 @@ def _fitting(decision: Decision[Held], choice: Choice) -> Action:
     if strategy.needs_base and not with_base:
         return Stop(f"{strategy.name} needs the common ancestor's value, and it has none of this shape")
     fewest, most = strategy.models
-    if len(decision.changed) < fewest or (most is not None and len(decision.changed) > most):
-        return Stop(f"{strategy.name} does not combine {len(decision.changed)} models")
-    return Combine(choice, decision.changed, with_base)
+    if several < fewest or (most is not None and several > most):
+        return Stop(f"{strategy.name} does not combine {several} models")
+    for value in choice.params.values():
+        if isinstance(value, tuple) and len(value) not in {1, several}:
+            return Stop(f"{choice.text} has {len(value)} weights, and {several} versions changed it")
+    diagonals = _diagonals(decision, first, fisher)
+    if strategy.needs_fisher and not diagonals:
+        return Stop(f"{strategy.name} needs --fisher-ours and --fisher-theirs, files that have it in this shape")
+    return Combine(choice, decision.changed, with_base, diagonals)
+
+
+def _diagonals(decision: Decision[Held], first: Held, fisher: Sequence[Mapping[str, Held]]) -> tuple[Held, ...]:
+    """The diagonal for each version that changed the group; none unless all have it, number for number."""
+    found = [fisher[at].get(decision.name) for at in decision.changed] if fisher else []
+    count = numbers(first.entry)
+    fitting = tuple(
+        held for held in found if held and held.group.shape == first.group.shape and numbers(held.entry) == count
+    )
+    return fitting if len(fitting) == len(found) else ()

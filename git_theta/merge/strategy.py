@@ -57,9 +57,10 @@ class Parameter:
 class Strategy:
     """A way to make one group of several versions.
 
-    ``needs_base`` says that it means nothing without the common ancestor's value; ``models`` are the fewest and the
-    most versions it takes, None for any number; ``whole`` that it holds a whole group in memory, or a whole row, where
-    others hold a few blocks.
+    ``needs_base`` says that it means nothing without the common ancestor's value, ``needs_fisher`` without the
+    diagonals of Fisher matrices; ``models`` are the fewest and the most versions it takes, None for any number;
+    ``whole`` that it holds a whole group in memory, or a whole row, where others hold a few blocks; ``weighs`` that
+    weights given for a merge count.
     """
 
     name: str
@@ -69,3 +70,5 @@ class Strategy:
     needs_base: bool = False
     models: tuple[int, int | None] = (2, None)
     whole: bool = False
+    needs_fisher: bool = False
+    weighs: bool = True

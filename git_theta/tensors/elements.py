@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from git_theta.model import Entry
+
 Words = NDArray[np.unsignedinteger[Any]]
 Floats = NDArray[np.float64]
 
@@ -105,6 +107,11 @@ def elements(dtype: str) -> Elements:
     parts = 2 if name.startswith("complex") else 1
     floating = numeric and native.kind not in "iu"
     return Elements(stored, native, parts, numeric, floating)
+
+
+def numbers(entry: Entry) -> int:
+    """How many numbers the bytes of a span are: its elements, twice that for complex ones."""
+    return entry.length // elements(entry.groups[0].dtype).stored.itemsize
 
 
 def _native(name: str) -> np.dtype[Any] | None:

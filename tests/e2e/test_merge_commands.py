@@ -66,6 +66,12 @@ def test_weights_are_of_the_current_branch_first(repo: GitRepo) -> None:
     assert load(repo.read(MODEL))["c"].tobytes() == noise("c", 4).tobytes()
 
 
+def test_weights_that_count_for_nothing_are_said(repo: GitRepo) -> None:
+    for strategy, said in (("nearswap", True), ("average", False)):
+        done = repo.run("git", "theta", "merge", "math", "--dry-run", "--strategy", strategy, "--weights", "3,1")
+        assert (b"--weights count for nothing with nearswap" in done.stderr) is said
+
+
 def test_a_dry_run_changes_nothing(repo: GitRepo) -> None:
     before = objects(repo)
     said = repo.theta("merge", "math", "code", "--dry-run").splitlines()
@@ -80,6 +86,18 @@ def test_a_test_sees_the_merged_files_and_decides(repo: GitRepo) -> None:
     check_untouched(repo)
     repo.theta("merge", "math", "code", "--test", f'cp "$1" {shlex.quote(str(repo.path / "seen"))}; test -f code.txt')
     assert repo.read("seen") == repo.read(MODEL)
+
+
+def test_what_a_killed_merge_left_is_removed_by_the_next(repo: GitRepo) -> None:
+    """The test kills the merge that runs it, as the system would when memory is short."""
+    done = repo.run("git", "theta", "merge", "math", "code", "--test", "kill -9 $PPID", code=None)
+    assert done.returncode
+    left = list((repo.path / ".git").glob("theta-merge-*"))
+    assert left
+    assert len(repo.git("worktree", "list").splitlines()) == 2
+    repo.theta("merge", "math", "--test", f"ls -d {shlex.quote(str(left[0]))}; test $? -ne 0")
+    assert len(repo.git("worktree", "list").splitlines()) == 1
+    assert not list((repo.path / ".git").glob("theta-merge-*"))
 
 
 def test_conflicts_change_nothing(repo: GitRepo) -> None:

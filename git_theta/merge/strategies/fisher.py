@@ -8,7 +8,7 @@ import numpy as np
 
 from git_theta.merge.strategies.simple import WEIGHT
 from git_theta.merge.strategies.walk import Weights, agreement, side_by_side, total, weighted_sum, weights
-from git_theta.merge.strategy import Parameter, Strategy, StrategyError
+from git_theta.merge.strategy import Parameter, Strategy
 from git_theta.merge.task import Block, Task
 
 
@@ -19,11 +19,6 @@ def fisher(task: Task, weight: Weights, epsilon: float) -> Iterator[Block]:
     Matena and Raffel, Merging Models with Fisher-Weighted Averaging, 2022 (arXiv 2111.09832).
     """
     count = len(task.models)
-    if len(task.fisher) != count:
-        raise StrategyError(
-            f"{task.name}: no file has the diagonal of its Fisher matrix, in its shape, for every version",
-            hint="git theta resolve --strategy fisher --fisher-ours FILE --fisher-theirs FILE",
-        )
     given = weights(task, weight)
     divisor = total(task, given)
     for blocks in side_by_side((*task.models, *task.fisher)):
@@ -43,5 +38,6 @@ STRATEGIES = (
         fisher,
         "the mean, each number weighted by how much its version depends on it",
         (WEIGHT, Parameter("epsilon", 0.0, "the least a version depends on a number", within="[0, inf)")),
+        needs_fisher=True,
     ),
 )

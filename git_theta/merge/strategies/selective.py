@@ -113,6 +113,7 @@ STRATEGIES = (
         "ours moved a little towards theirs, all the way where they are near",
         (Parameter("t", 0.0001, "the distance at most", within="[0, inf)"),),
         models=(2, 2),
+        weighs=False,
     ),
     Strategy(
         "sce",
@@ -120,6 +121,14 @@ STRATEGIES = (
         "changes in which the versions differ, weighted by their size, where they agree on a sign",
         (Parameter("density", 1.0, "the part of the numbers that is selected", within="(0, 1]"),),
         needs_base=True,
+        weighs=False,
     ),
-    Strategy("arcee-fusion", arcee_fusion, "theirs where it differs in what matters", models=(2, 2), whole=True),
+    Strategy(
+        "arcee-fusion",
+        arcee_fusion,
+        "theirs where it differs in what matters",
+        models=(2, 2),
+        whole=True,
+        weighs=False,
+    ),
 )

@@ -258,5 +258,6 @@ STRATEGIES = (
         "the point between base and mean that is nearest to where fine-tunes lie",
         (Parameter("rows", False, "an angle for each row", "switch"),),
         needs_base=True,
+        weighs=False,
     ),
 )

@@ -105,11 +105,6 @@ def weights(task: Task, weight: Weights) -> tuple[float, ...]:
     given = task.weights or weight or (1.0,) * count
     if len(given) == 1:
         return (1.0 - given[0], *[given[0] / (count - 1)] * (count - 1))
-    if len(given) != count:
-        raise StrategyError(
-            f"{task.name}: {len(given)} weights for {count} versions",
-            hint="one number is the share of theirs; or give one number for each version that changed the group",
-        )
     return given
 
 

@@ -88,6 +88,31 @@ def test_a_strategy_that_needs_the_ancestor_says_when_there_is_none() -> None:
     assert isinstance(settled("average", held(1, shape=(9,)), held(2), held(3)), Combine)
 
 
+@pytest.mark.parametrize(
+    ("text", "versions", "combined"),
+    [
+        ("average:weight=0.3", 3, True),
+        ("average:weight=1/2/3", 3, True),
+        ("average:weight=1/2", 3, False),
+        ("slerp", 3, False),
+    ],
+)
+def test_a_strategy_that_does_not_fit_the_versions_makes_a_conflict(text: str, versions: int, combined: bool) -> None:
+    action = settled(text, held(0), *(held(1 + at) for at in range(versions)))
+    assert isinstance(action, Combine if combined else Stop)
+
+
+def test_fisher_is_a_conflict_wherever_a_diagonal_is_missing() -> None:
+    decisions = decide({"w": held(1)}, [{"w": held(2)}, {"w": held(3)}])
+    for diagonals in ([], [{"w": held(4)}, {}], [{"w": held(4)}, {"w": held(5, shape=(1, 2))}]):
+        (action,) = plan(decisions, parse_policy("fisher"), fisher=diagonals)
+        assert isinstance(action, Stop)
+        assert "--fisher-ours" in action.why
+    (action,) = plan(decisions, parse_policy("fisher"), fisher=[{"w": held(4)}, {"w": held(5)}])
+    assert isinstance(action, Combine)
+    assert [diagonal.digest for diagonal in action.fisher] == [f"{at:064x}" for at in (4, 5)]
+
+
 def test_views_are_combined_only_when_they_look_the_same_way() -> None:
     view = View(1, (1,))
     assert isinstance(settled("average", held(1, view=view), held(2, view=view), held(3, view=view)), Combine)

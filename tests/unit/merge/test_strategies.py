@@ -441,18 +441,6 @@ def test_weights_that_cancel_are_refused_where_they_are_divided_by(text: str) ->
         merge(text, versions((3,)).task())
 
 
-def test_a_list_of_weights_must_have_one_for_each_version() -> None:
-    with pytest.raises(ThetaError, match="2 weights for 3 versions"):
-        merge("average:weight=1/2", versions((3,), 3).task())
-
-
-def test_fisher_without_diagonals_says_how_to_give_them() -> None:
-    given = versions((3,))
-    with pytest.raises(ThetaError, match="no file has the diagonal") as refused:
-        merge("fisher", task(given.base, given.models))
-    assert "--fisher-ours" in str(refused.value.hint)
-
-
 def test_fisher_falls_back_on_the_mean_where_no_version_depends_on_a_number() -> None:
     given = task(None, [np.array([1.0, 1.0]), np.array([3.0, 3.0])], fisher=[np.array([0.0, 1.0]), np.zeros(2)])
     assert_array_equal(merge("fisher", given), [2.0, 1.0])
