@@ -81,8 +81,11 @@ def command(
                 show(found, wish, workspace, output)
         if names:
             require_names(names, wish.groups)
-        if not (files or found.differing) and len(what) == 2 and all(Path(name).is_file() for name in what):
-            warn("neither file differs from the index", f"git theta diff --no-index {shlex.join(what)} compares them")
+        if not files and len(what) == 2 and all(Path(name).is_file() for name in what):
+            found_each = (
+                "each file was compared with the index" if found.differing else "neither differs from the index"
+            )
+            warn(found_each, f"git theta diff --no-index {shlex.join(what)} compares one with the other")
     finally:
         if workspace:
             forget(workspace)

@@ -43,7 +43,7 @@ def _file(report: Report, shown: Sequence[Line]) -> dict[str, Any]:
         },
         "stored_bytes": comparison.stored,
         "everything_else_changed": comparison.frame_changed,
-        "values": [{"path": leaf.path, "old": leaf.old, "new": leaf.new} for leaf in report.leaves],
+        "values": [{"path": leaf.path, "old": leaf.old, "new": leaf.new} for leaf in report.leaves or ()],
         "notes": list(report.notes),
         "groups": [_group(line.changes[0], line.findings[0]) for line in shown],
     }

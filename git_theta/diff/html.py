@@ -15,7 +15,7 @@ from typing import Any
 
 from git_theta.diff.finding import HISTOGRAM, Statistics
 from git_theta.diff.report import Line, Report, lines, loudest
-from git_theta.diff.words import HEADINGS, cells, remarks, scientific, totals
+from git_theta.diff.words import HEADINGS, cells, frame_reason, remarks, scientific, totals
 from git_theta.errors import ThetaError
 
 _NUMBER = re.compile(r"(?<![0-9A-Za-z])[0-9]+(?![0-9A-Za-z])")
@@ -72,16 +72,17 @@ def _file(report: Report, sort: str, top: int | None) -> dict[str, Any]:
     charted = [group for group in groups if group["histogram"]]
     largest = max(charted, key=lambda group: group["relative"] or 0.0, default=None)
     paths = [path for path in dict.fromkeys((report.old_path, report.new_path)) if path is not None]
-    everything_else = report.comparison.frame_changed and not report.leaves
+    reason = frame_reason(report)
+    everything_else = f"Header or metadata changed{reason and f': {reason}'}."
     return {
         "title": " → ".join(paths),
         "totals": totals(report.comparison),
-        "notes": [*report.notes, *(["Header or metadata changed."] if everything_else else [])],
+        "notes": [*report.notes, *([everything_else] if report.comparison.frame_changed and not report.leaves else [])],
         "alerts": [f"{line.name}: {remark.text}" for line in shown for remark in remarks(line) if remark.loud],
         "heatmap": _heatmap(shown),
         "groups": groups,
         "first": largest["name"] if largest else None,
-        "values": [{"path": leaf.path, "old": leaf.old, "new": leaf.new} for leaf in report.leaves],
+        "values": [{"path": leaf.path, "old": leaf.old, "new": leaf.new} for leaf in report.leaves or ()],
     }
 
 
@@ -126,25 +127,32 @@ def _histogram(statistics: Statistics | None) -> dict[str, list[int]] | None:
 
 
 def _heatmap(shown: Sequence[Line]) -> dict[str, Any] | None:
-    """Relative change by layer, the first number in a name, and kind, the name without it; None without layers."""
-    found: dict[tuple[str, int], tuple[float, str]] = {}
+    """Relative change by layer, the first number in a name, and kind, the name without it; None without layers.
+
+    ``loud`` are the cells of groups to which NaN or infinity came: their norms are over what is finite, and pale.
+    """
+    found: dict[tuple[str, int], tuple[float | None, str]] = {}
+    loud = []
     for line in shown:
         number = _NUMBER.search(line.name)
-        relative = next((s.relative for s in line.statistics if s.relative is not None), None)
-        if number and relative is not None and math.isfinite(relative):
+        alarms = [remark.text for remark in remarks(line) if remark.loud]
+        relative = _finite(next((s.relative for s in line.statistics if s.relative is not None), None))
+        if number and (relative is not None or alarms):
             kind = f"{line.name[: number.start()]}#{line.name[number.end() :]}"
-            said = "; ".join([f"{line.name}: {scientific(relative)}", *(r.text for r in remarks(line) if r.loud)])
-            found[kind, int(number[0])] = (relative, said.replace("<", "‹"))
+            said = [f"{line.name}: {scientific(relative)}" if relative is not None else line.name, *alarms]
+            found[kind, int(number[0])] = (relative, "; ".join(said).replace("<", "‹"))
+            loud += [(kind, int(number[0]))] if alarms else []
     kinds = list(dict.fromkeys(kind for kind, _ in found))
     layers = sorted({layer for _, layer in found})
     if not kinds:
         return None
-    table = [[found.get((kind, layer)) for layer in layers] for kind in kinds]
+    table = [[found.get((kind, layer), (None, "")) for layer in layers] for kind in kinds]
     return {
         "layers": [str(layer) for layer in layers],
         "kinds": [kind.replace("<", "‹") for kind in kinds],
-        "values": [[math.log10(max(one[0], _SMALLEST)) if one else None for one in row] for row in table],
-        "texts": [[one[1] if one else "" for one in row] for row in table],
+        "values": [[None if one is None else math.log10(max(one, _SMALLEST)) for one, _ in row] for row in table],
+        "texts": [[said for _, said in row] for row in table],
+        "loud": [[str(layer), kind.replace("<", "‹"), found[kind, layer][1]] for kind, layer in loud],
     }
 
 

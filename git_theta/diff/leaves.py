@@ -30,12 +30,15 @@ class LeafChange:
     new: str | None
 
 
-def leaf_changes(old: tuple[str, Values] | None, new: tuple[str, Values] | None) -> tuple[LeafChange, ...]:
-    """Values that differ, in the new side's order, then those that are gone. Each side is (format, values)."""
+def leaf_changes(old: tuple[str, Values] | None, new: tuple[str, Values] | None) -> tuple[LeafChange, ...] | None:
+    """Values that differ, in the new side's order, then those that are gone. Each side is (format, values).
+
+    None where a side cannot be read.
+    """
     before = _leaves(*old) if old else {}
     after = _leaves(*new) if new else {}
     if before is None or after is None:
-        return ()
+        return None
     changed = [LeafChange(path, before.get(path), text) for path, text in after.items() if before.get(path) != text]
     gone = [LeafChange(path, text, None) for path, text in before.items() if path not in after]
     return (*changed, *gone)

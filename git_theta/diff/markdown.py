@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from git_theta.diff.report import Line, Report, lines, loudest
-from git_theta.diff.words import HEADINGS, cells, plural, remarks, totals
+from git_theta.diff.words import HEADINGS, cells, frame_reason, plural, remarks, totals
 
 OPEN_ROWS = 10
 """A longer table starts closed."""
@@ -51,12 +51,14 @@ def _table(shown: Sequence[Line], found: int) -> Iterator[str]:
 
 def _everything_else(report: Report) -> Iterator[str]:
     yield ""
-    yield "Header, metadata or values that are no tensors changed" + (":" if report.leaves else ".")
+    reason = frame_reason(report)
+    end = ":" if report.leaves else f": {reason}." if reason else "."
+    yield f"Header, metadata or values that are no tensors changed{end}"
     if report.leaves:
         yield ""
         yield _row(["value", "old", "new"])
         yield _row(["---"] * 3)
-    for leaf in report.leaves:
+    for leaf in report.leaves or ():
         yield _row([_code(text) if text is not None else "(absent)" for text in (leaf.path, leaf.old, leaf.new)])
 
 

@@ -51,6 +51,11 @@ function heatmap(file, node) {
     colorscale: document.documentElement.dataset.theme === "dark" ? "Viridis" : "YlOrRd",
     reversescale: document.documentElement.dataset.theme !== "dark",
     colorbar: { title: { text: "log₁₀ ‖Δ‖/‖W‖", side: "right" }, thickness: 12, outlinewidth: 0 },
+  }, {
+    type: "scatter", mode: "markers", showlegend: false,
+    x: map.loud.map((one) => one[0]), y: map.loud.map((one) => one[1]), customdata: map.loud.map((one) => one[2]),
+    marker: { symbol: "x", size: 11, color: colour("--loud"), line: { width: 1, color: colour("--card") } },
+    hovertemplate: "%{customdata}<extra></extra>",
   }], () => ({
     height: Math.max(300, 60 + 24 * map.kinds.length),
     xaxis: { title: { text: "layer" }, type: "category", showgrid: false, automargin: true, tickangle: 0, nticks: 24 },

@@ -26,14 +26,15 @@ class Report:
     """One file's comparison. A path is None on the side that does not have the file.
 
     ``findings`` are by group name, and empty for a report of manifests alone. ``leaves`` are the values besides
-    tensors that differ. ``notes`` are sentences about the file: its mode, why values are not known.
+    tensors that differ, None where nobody looked. ``notes`` are sentences about the file: its mode, why values
+    are not known.
     """
 
     old_path: str | None
     new_path: str | None
     comparison: Comparison
     findings: dict[str, Finding] = field(default_factory=dict)
-    leaves: tuple[LeafChange, ...] = ()
+    leaves: tuple[LeafChange, ...] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -104,7 +105,7 @@ def with_values(
 
     comparison = report.comparison
     findings = find_all(comparison.changes, old, new, threads, histogram)
-    leaves: tuple[LeafChange, ...] = ()
+    leaves: tuple[LeafChange, ...] | None = None
     if comparison.frame_changed:
         from git_theta.diff.leaves import leaf_changes  # few reports read what is no tensor
 
@@ -112,7 +113,7 @@ def with_values(
             (summary.format, values) if summary and values else None
             for summary, values in ((comparison.old, old), (comparison.new, new))
         ]
-        leaves = leaf_changes(*sides) if all(sides) else ()
+        leaves = leaf_changes(*sides) if all(sides) else None
     return replace(report, findings=findings, leaves=leaves)
 
 

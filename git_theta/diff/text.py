@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from git_theta.diff.records import Kind, Summary, Value
 from git_theta.diff.report import Line, Report, lines, loudest
-from git_theta.diff.words import HEADINGS, alarm_of, cells, heading, plural, printable, remarks, shape, totals
+from git_theta.diff.words import (
+    HEADINGS,
+    alarm_of,
+    cells,
+    frame_reason,
+    heading,
+    plural,
+    printable,
+    remarks,
+    shape,
+    totals,
+)
 
 _GAP = "  "
 _OPTIONAL = (6, 5)
 """Columns that go where the width is short, the first one first: how it is stored, the cosine."""
+
+_WORDS = (1, 0)
+"""Columns whose cells can stand on lines of their own: the shape, the dtype."""
 
 _BOLD, _DIM, _LOUD = "1", "2", "1;31"
 _COLOURS = {Kind.ADDED: "32", Kind.REMOVED: "31", Kind.CHANGED: "33", Kind.RENAMED: "36"}
@@ -43,7 +58,7 @@ def render(report: Report, style: Style) -> Iterator[str]:
     """The report for people: a header with totals, a line per changed group or pattern, then everything else."""
     yield style.paint(heading(report), _BOLD)
     yield from report.notes
-    yield totals(report.comparison)
+    yield from _wrapped(totals(report.comparison), style.width)
     if alarm := alarm_of(report):
         yield style.paint(alarm, _LOUD)
     found = lines(report, style.expand, style.sort)
@@ -55,7 +70,7 @@ def render(report: Report, style: Style) -> Iterator[str]:
     if report.comparison.frame_changed:
         yield from _everything_else(report, style)
     if any(finding.problem for finding in report.findings.values()):
-        yield "hint: git theta fetch brings the objects whose values are missing here"
+        yield "hint: git theta fetch brings the objects of HEAD, git theta fetch COMMIT those of another one"
 
 
 def _table(shown: Sequence[Line], style: Style) -> Iterator[str]:
@@ -71,6 +86,8 @@ def _table(shown: Sequence[Line], style: Style) -> Iterator[str]:
         if at in widths and _taken(widths) + 2 > style.width:
             left_out.append(HEADINGS[at])
             del widths[at]
+    for at in _WORDS if apart else ():
+        _narrow(widths, at, [row[at] for row in rows], style.width)
     if apart:
         yield style.paint(_row("    ", HEADINGS, widths), _DIM)
     else:
@@ -79,13 +96,28 @@ def _table(shown: Sequence[Line], style: Style) -> Iterator[str]:
         mark = style.paint(line.kind.value, _COLOURS.get(line.kind, "36"))
         if apart:
             yield f"{mark} {name}"
-            yield _row("    ", row, widths)
+            wide = [at for at in _WORDS if at in widths and len(row[at]) > widths[at]]
+            yield from (f"    {row[at]}" for at in wide)
+            yield _row("    ", ["" if at in wide else cell for at, cell in enumerate(row)], widths)
         else:
             yield _row(f"{mark} {name:{longest}}  ", row, widths)
         for remark in remarks(line):
-            yield f"    {style.paint(remark.text, _LOUD if remark.loud else _DIM)}"
+            for text in _wrapped(remark.text, style.width - 4):
+                yield f"    {style.paint(text, _LOUD if remark.loud else _DIM)}"
     if left_out:
         yield style.paint(f"(no room for: {', '.join(reversed(left_out))})", _DIM)
+
+
+def _narrow(widths: dict[int, int], at: int, column: Sequence[str], width: int) -> None:
+    """Make a column as narrow as ``width`` asks for; cells that it has no room for stand on lines of their own."""
+    room = widths.get(at, 0) - max(0, _taken(widths) + 2 - width)
+    if at in widths and room < widths[at]:
+        widths[at] = max(len(cell) for cell in [HEADINGS[at], *column] if len(cell) <= room or cell is HEADINGS[at])
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """``text`` in lines of a width; the indent says that it goes on. Names stay whole."""
+    return wrap(text, max(width, 20), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _row(start: str, row: Sequence[str], widths: dict[int, int]) -> str:
@@ -108,7 +140,9 @@ def _everything_else(report: Report, style: Style) -> Iterator[str]:
     """Header, metadata and values that are no tensors."""
     mark = style.paint(Kind.CHANGED.value, _COLOURS[Kind.CHANGED])
     yield f"{mark} (everything else: header, metadata, values that are no tensors)"
-    for leaf in report.leaves:
+    if reason := frame_reason(report):
+        yield f"    {style.paint(reason, _DIM)}"
+    for leaf in report.leaves or ():
         before = "(absent)" if leaf.old is None else _readable(leaf.old)
         after = "(absent)" if leaf.new is None else _readable(leaf.new)
         yield f"    {printable(leaf.path)} {before} -> {after}"

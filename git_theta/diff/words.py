@@ -189,6 +189,23 @@ def _resized(old: tuple[int, ...], new: tuple[int, ...], statistics: list[Statis
     return f"{', '.join(parts)}, {'the rest is equal' if same else 'the rest changed too'}"
 
 
+def frame_reason(report: Report) -> str:
+    """Why what is around the tensors differs, where no value in it is told; empty where none is known."""
+    if report.leaves:
+        return ""
+    changes = report.comparison.changes
+    structural = any(change.kind not in (Kind.CHANGED, Kind.TIED) or _retyped(change) for change in changes)
+    if structural or report.comparison.moved:
+        return "it names the groups, their dtypes, shapes and places"
+    return "" if report.leaves is None else "no value that can be told differs"
+
+
+def _retyped(change: Change) -> bool:
+    """Whether a group has another dtype or shape now."""
+    old, new = change.old, change.new
+    return bool(old and new and (old.group.dtype, old.group.shape) != (new.group.dtype, new.group.shape))
+
+
 def heading(report: Report) -> str:
     """The first line, as Git's own diffs begin."""
     sides = (("a", report.old_path), ("b", report.new_path))

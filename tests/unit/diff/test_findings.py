@@ -121,7 +121,7 @@ def test_groups_of_many_sizes_are_compared_across_chunks(tmp_path: Path) -> None
 def test_metadata_that_changed_are_told_old_and_new(tmp_path: Path) -> None:
     old = save(tmp_path / "a.safetensors", {"w": MATRIX}, {"epoch": "3", "lr": "0.1", "gone": "x"})
     new = save(tmp_path / "b.safetensors", {"w": MATRIX}, {"epoch": "4", "lr": "0.1", "new": "\x1b[31m"})
-    assert sorted(report(old, new).leaves, key=lambda leaf: leaf.path) == [
+    assert sorted(report(old, new).leaves or (), key=lambda leaf: leaf.path) == [
         LeafChange("__metadata__.epoch", "'3'", "'4'"),
         LeafChange("__metadata__.gone", "'x'", None),
         LeafChange("__metadata__.new", None, r"'\x1b[31m'"),
@@ -158,7 +158,7 @@ def test_what_a_torch_checkpoint_says_besides_tensors_is_told(tmp_path: Path, le
             "config": {"lr": 0.1 * epoch, "name": "same"},
         }
         torch.save(content, paths[-1], _use_new_zipfile_serialization=not legacy)
-    told = {leaf.path: (leaf.old, leaf.new) for leaf in report(*paths).leaves}
+    told = {leaf.path: (leaf.old, leaf.new) for leaf in report(*paths).leaves or ()}
     assert told["epoch"] == ("3", "4")
     assert told["loss"] == ("1.5", "2.0")
     assert told["config.lr"] == (repr(0.1 * 3), repr(0.1 * 4))

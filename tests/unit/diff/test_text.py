@@ -55,6 +55,24 @@ def test_no_line_is_wider_than_the_terminal(tmp_path: Path) -> None:
         assert max(map(len, text(made, width=width))) <= width
 
 
+def test_a_wide_shape_stands_on_a_line_of_its_own(tmp_path: Path) -> None:
+    """Also the sentence with the totals keeps to the width."""
+    wide = np.zeros((1, 2) * 16, "f4")
+    old = {"wide": wide, "narrow": weight(), **{f"gone.{'x' * at}": weight() for at in range(3)}}
+    made = of_arrays(tmp_path, old, {"wide": wide + 1, "narrow": weight() * np.float32(2), "came": weight()})
+    shown = text(made)
+    assert all(len(line) <= 80 for line in shown if "[1,2," not in line)
+    at = shown.index("~ wide")
+    assert shown[at + 1].strip() == f"[{','.join(map(str, wide.shape))}]"
+    assert shown[at + 2].split()[:2] == ["float32", "100%"]
+
+
+def test_what_changed_besides_groups_has_its_reason(tmp_path: Path) -> None:
+    cast = of_arrays(tmp_path, {"a": weight()}, {"a": weight().astype("f8")})
+    assert "    it names the groups, their dtypes, shapes and places" in text(cast)
+    assert not any("it names" in line for line in text(of_arrays(tmp_path, {"a": weight()}, {"a": weight() * 2})))
+
+
 def test_sorting_by_change_and_top_show_the_largest(tmp_path: Path) -> None:
     made = of_arrays(tmp_path, layers(3), layers(3, 0.1))
     shown = text(made, expand=True, sort="change", top=1)
