@@ -54,7 +54,7 @@ function heatmap(file, node) {
   }, {
     type: "scatter", mode: "markers", showlegend: false,
     x: map.loud.map((one) => one[0]), y: map.loud.map((one) => one[1]), customdata: map.loud.map((one) => one[2]),
-    marker: { symbol: "x", size: 11, color: colour("--loud"), line: { width: 1, color: colour("--card") } },
+    marker: { symbol: "x", size: 11, color: colour("--ink"), line: { width: 1, color: colour("--card") } },
     hovertemplate: "%{customdata}<extra></extra>",
   }], () => ({
     height: Math.max(300, 60 + 24 * map.kinds.length),

@@ -195,12 +195,11 @@ def _products(before: Floats, after: Floats, change: Floats) -> Floats:
 
 def _neighbours(old: Words, new: Words, equal: int) -> int:
     """How many words are one apart, of which ``equal`` are equal: in words of one sign, one unit in the last place."""
-    one = old.dtype.type(1)
-    near = (new - old + one) <= old.dtype.type(2)
-    if np.count_nonzero(near) == equal:
-        return 0
+    distance = new - old
+    distance += old.dtype.type(1)
+    near = np.flatnonzero(distance <= old.dtype.type(2))  # most often few: the signs of the others need no look
     sign = old.dtype.type(1 << (8 * old.dtype.itemsize - 1))
-    return int(np.count_nonzero(near & (((old ^ new) & sign) == 0))) - equal
+    return int(np.count_nonzero((old[near] ^ new[near]) < sign)) - equal if len(near) > equal else 0
 
 
 def _epsilon(native: np.dtype[Any]) -> float:

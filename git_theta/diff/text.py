@@ -58,7 +58,7 @@ def render(report: Report, style: Style) -> Iterator[str]:
     """The report for people: a header with totals, a line per changed group or pattern, then everything else."""
     yield style.paint(heading(report), _BOLD)
     yield from report.notes
-    yield from _wrapped(totals(report.comparison), style.width)
+    yield from _totals(report, style.width)
     if alarm := alarm_of(report):
         yield style.paint(alarm, _LOUD)
     found = lines(report, style.expand, style.sort)
@@ -71,6 +71,17 @@ def render(report: Report, style: Style) -> Iterator[str]:
         yield from _everything_else(report, style)
     if any(finding.problem for finding in report.findings.values()):
         yield "hint: git theta fetch brings the objects of HEAD, git theta fetch COMMIT those of another one"
+
+
+def _totals(report: Report, width: int) -> Iterator[str]:
+    """On one line; where that is too long what the checkpoint is and what became of it have their own."""
+    sentence = totals(report.comparison)
+    if len(sentence) <= width:
+        yield sentence
+        return
+    what, _, became = sentence.partition(": ")
+    yield from _wrapped(f"{what}:", width)
+    yield from (f"  {text}" for text in _wrapped(became, width - 2))
 
 
 def _table(shown: Sequence[Line], style: Style) -> Iterator[str]:

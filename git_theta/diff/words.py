@@ -65,10 +65,10 @@ def alarm_of(report: Report) -> str:
     loud = [finding for finding in report.findings.values() if finding.loud]
     counts = (
         (sum(f.came.nan + (f.statistics.nan_in if f.statistics else 0) for f in loud), "NaN"),
-        (sum(f.came.infinite + (f.statistics.inf_in if f.statistics else 0) for f in loud), "infinity"),
+        (sum(f.came.infinite + (f.statistics.inf_in if f.statistics else 0) for f in loud), "infinite"),
     )
     said = " and ".join(f"{count:,} {what}" for count, what in counts if count)
-    return f"{said} came into {plural(len(loud), 'group')}" if loud else ""
+    return f"{said} values came into {plural(len(loud), 'group')}" if loud else ""
 
 
 def _counts(comparison: Comparison, count: Callable[..., int], write: Callable[[int], str] = "{:,}".format) -> str:
@@ -89,7 +89,7 @@ def cells(line: Line) -> tuple[str, ...]:
         _both(first, lambda value: shape(value.group.shape)),
         "resized" if _only_resized(line) else span((s.share for s in statistics), percent),
         span((s.relative for s in numeric if s.relative is not None), scientific),
-        span((s.largest for s in numeric), scientific),
+        span((s.largest for s in numeric if s.nan_in + s.inf_in < s.elements), scientific),
         span((s.cosine for s in numeric if s.cosine is not None), _cosine),
         f"{kinds} {size(sum(storage.bytes for storage in stored))}" if stored else "",
     )

@@ -138,6 +138,15 @@ def test_the_heat_map_has_a_row_per_kind_and_a_column_per_layer(tmp_path: Path) 
     assert attention == [None, pytest.approx(0.0, abs=1e-6), pytest.approx(np.log10(2.0), abs=1e-6)]
 
 
+def test_the_heat_map_marks_where_nan_came_in(tmp_path: Path) -> None:
+    broken = layers(0.5)
+    broken["h.2.attn.weight"][:] = np.nan
+    _, data = page_data(of_arrays(tmp_path, layers(), broken))
+    ((layer, kind, said),) = data["files"][0]["heatmap"]["loud"]
+    assert (layer, kind) == ("2", "h.#.attn.weight")
+    assert said.endswith("became NaN")
+
+
 def test_a_report_without_values_has_a_table_and_no_charts(tmp_path: Path) -> None:
     made = of_arrays(tmp_path, layers(), layers(0.5))
     _, data = page_data(Report(made.old_path, made.new_path, made.comparison))

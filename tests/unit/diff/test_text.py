@@ -62,6 +62,8 @@ def test_a_wide_shape_stands_on_a_line_of_its_own(tmp_path: Path) -> None:
     made = of_arrays(tmp_path, old, {"wide": wide + 1, "narrow": weight() * np.float32(2), "came": weight()})
     shown = text(made)
     assert all(len(line) <= 80 for line in shown if "[1,2," not in line)
+    assert shown[1].endswith(" kB:")
+    assert shown[2] == "  2 removed, 2 changed, 1 renamed"
     at = shown.index("~ wide")
     assert shown[at + 1].strip() == f"[{','.join(map(str, wide.shape))}]"
     assert shown[at + 2].split()[:2] == ["float32", "100%"]
@@ -87,7 +89,7 @@ def test_nan_that_came_in_is_loud(tmp_path: Path) -> None:
     made = of_arrays(tmp_path, {"w": weight()}, {"w": broken})
     assert "    \x1b[1;31m3 elements became NaN\x1b[m" in text(made, colours=True)
     assert "    1 element became infinite" in text(made)
-    assert text(made)[2] == "3 NaN and 1 infinity came into 1 group"
+    assert text(made)[2] == "3 NaN and 1 infinite values came into 1 group"
 
 
 def test_nan_is_not_hidden_behind_the_top(tmp_path: Path) -> None:
