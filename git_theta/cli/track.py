@@ -18,11 +18,13 @@ from git_theta.cli.workspace import open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio import ask_git, find_repository
 from git_theta.gitio.attributes import (
+    MERGE_POLICY,
     OURS,
     BadPattern,
     check_attributes,
     filter_of,
     is_tracked,
+    merge_policy_of,
     track,
     tracked_patterns,
 )
@@ -38,6 +40,12 @@ ALREADY = "already tracked"
 
 class OtherFilter(ThetaError):
     """Files that match already go through another filter."""
+
+
+class NoAttribute(ThetaError):
+    """A merge policy that a line of attributes cannot hold."""
+
+    exit_code = Exit.USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +88,12 @@ def command(
 
     Example: git theta track '*.safetensors' 'models/my model.pt'
     """
+    words = _words(merge)
+    if not patterns and (filename or replace or merge is not None):
+        lacking = f"--merge {shlex.quote(merge)}" if merge is not None else "--replace" if replace else "--filename"
+        raise click.UsageError(f"no PATTERN to track; type: git theta track {lacking} '*.safetensors'")
     if not patterns:
         return _list(as_json)
-    words = _words(merge)
     folder = current_folder()
     before = text = folder.text()
     paths = all_files(folder)
@@ -103,19 +114,25 @@ def command(
     outcome = Outcome(folder.from_root(NAME), tuple(changes), installed, tuple(todo), dry_run)
     (_report_json if as_json else _report)(outcome)
     if not dry_run:
-        _warn_about_overridden(folder, changes)
+        _warn_about_overridden(folder, changes, words)
     return Exit.OK
 
 
 def _words(merge: str | None) -> dict[bytes, bytes]:
-    """The attributes to write, with the strategy that a team agrees on."""
+    """The attributes to write, with the strategy that a team agrees on; raises :class:`NoAttribute`."""
     if merge is None:
         return OURS
     from git_theta.gitio.config import MERGE
     from git_theta.merge.plan import parse_choice, parse_policy
 
-    policy = parse_policy(merge, parse_choice(MERGE.default()))
-    return {**OURS, b"theta-merge": f"theta-merge={policy.text}".encode()}
+    policy = parse_policy(merge, parse_choice(MERGE.default())).text
+    wrong = next((letter for letter in policy if letter in "\"'" or letter.isspace() or not letter.isprintable()), None)
+    if wrong:
+        raise NoAttribute(
+            f"a line of {NAME} cannot hold the policy {policy!r}: {wrong!r} is in it",
+            hint="in a pattern, ? stands for any one character",
+        )
+    return {**OURS, MERGE_POLICY: MERGE_POLICY + b"=" + policy.encode()}
 
 
 def _plan(
@@ -210,12 +227,15 @@ def _report_json(outcome: Outcome) -> None:
     )
 
 
-def _warn_about_overridden(folder: Folder, changes: list[Change]) -> None:
+def _warn_about_overridden(folder: Folder, changes: list[Change], words: dict[bytes, bytes]) -> None:
     """Name the files that Git still gives to something else, because a later or deeper line wins."""
     paths = [path for change in changes for path in change.files]
-    found = check_attributes(paths, ["filter", "text"], folder.root)
+    found = check_attributes(paths, ["filter", "text", MERGE_POLICY.decode()], folder.root)
     _warn_about("filter", {path: f["filter"] for path, f in found.items() if f["filter"] != "theta"})
     _warn_about("text", {path: f["text"] for path, f in found.items() if f["text"] in CONVERTING})
+    if MERGE_POLICY in words:
+        name, _, policy = words[MERGE_POLICY].decode().partition("=")
+        _warn_about(name, {path: f[name] for path, f in found.items() if f[name] != policy})
 
 
 def _warn_about(attribute: str, lost: dict[str, str]) -> None:
@@ -229,23 +249,25 @@ def _warn_about(attribute: str, lost: dict[str, str]) -> None:
 
 
 def _list(as_json: bool) -> int:
-    """Every tracked pattern of the worktree, with the file it stands in."""
+    """Every tracked pattern of the worktree, with the file it stands in and how merges combine."""
     repository = find_repository()
     sources = [(name, repository.root / name) for name in attribute_files(repository.root)]
     info = os.fsdecode(ask_git("rev-parse", "--path-format=absolute", "--git-path", "info/attributes").rstrip(b"\n"))
     sources.append((os.path.relpath(info, repository.root), repository.root / info))
+    texts = [(name, path.read_bytes()) for name, path in sources if path.is_file()]
     found = [
-        (os.fsdecode(pattern), name)
-        for name, path in sources
-        if path.is_file()
-        for pattern in tracked_patterns(path.read_bytes())
+        {"pattern": os.fsdecode(pattern), "source": name, "merge": os.fsdecode(policy) if policy else None}
+        for name, text in texts
+        for pattern in tracked_patterns(text)
+        for policy in [merge_policy_of(text, pattern)]
     ]
     if as_json:
-        emit_json({"patterns": [{"pattern": pattern, "source": source} for pattern, source in found]})
+        emit_json({"patterns": found})
     elif found:
         click.echo("Tracked patterns")
-        for pattern, source in found:
-            click.echo(os.fsencode(f"    {pattern} ({source})"))
+        for one in found:
+            merged = f", merged by {one['merge']}" if one["merge"] else ""
+            click.echo(os.fsencode(f"    {one['pattern']} ({one['source']}){merged}"))
     else:
         click.echo("no patterns are tracked; to begin: git theta track '*.safetensors'")
     return Exit.OK

@@ -35,12 +35,17 @@ GIT_LFS: dict[bytes, bytes] = {
 }
 """What ``git lfs track`` writes for a pattern, in its order."""
 
+MERGE_POLICY = b"theta-merge"
+"""The attribute that says how merges combine what both sides changed."""
+
 LONGEST_LINE = 2047
 """Git ignores longer lines of a ``.gitattributes`` file."""
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
 _WORD = re.compile(rb"[^ \t\r\n]+")
+_ATTRIBUTE = re.compile(rb"[-!]?(?!-)[-.\w]+(=|\Z)")
+"""How every word behind a pattern begins; Git takes no notice of a line in which one does not."""
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\[abtnvfr"\\]|\\[0-3][0-7]{2})*)"')
 _ESCAPE = re.compile(rb"\\([0-3][0-7]{2}|.)", re.DOTALL)
 _LETTERS = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
@@ -76,6 +81,12 @@ def filter_of(text: bytes, pattern: bytes) -> bytes | None:
     return word.removeprefix(b"filter=") if word.startswith(b"filter=") else None
 
 
+def merge_policy_of(text: bytes, pattern: bytes) -> bytes | None:
+    """How merges combine, as the lines of exactly this pattern say it; None when they say nothing of it."""
+    word = _states(text, pattern).get(MERGE_POLICY, b"")
+    return word.removeprefix(MERGE_POLICY + b"=") if word.startswith(MERGE_POLICY + b"=") else None
+
+
 def is_tracked(text: bytes, pattern: bytes, words: Mapping[bytes, bytes] = OURS) -> bool:
     """Whether the lines of exactly this pattern already say all that :func:`track` would make them say."""
     states = _states(text, pattern)
@@ -86,10 +97,17 @@ def track(text: bytes, pattern: bytes, words: Mapping[bytes, bytes] = OURS) -> b
     """The text with ``pattern`` given to our drivers: its last line is changed, or a line is added at the end.
 
     Whatever other filter the pattern had is replaced; callers ask :func:`filter_of` first. ``words`` may be
-    another program's, by attribute.
+    another program's, by attribute. Raises :class:`BadPattern` where Git would ignore the line.
     """
     if is_tracked(text, pattern, words):
         return text
+    written = _with_line(text, pattern, words)
+    if not is_tracked(written, pattern, words):
+        raise BadPattern(f"Git would ignore the line of {os.fsdecode(pattern)}: too long, or not only attributes")
+    return written
+
+
+def _with_line(text: bytes, pattern: bytes, words: Mapping[bytes, bytes]) -> bytes:
     lines = list(_lines(text))
     last = max((at for at, (_, rule) in enumerate(lines) if rule and rule.pattern == pattern), default=None)
     if last is not None:
@@ -195,7 +213,7 @@ def _check_attr(
 
 
 def _lines(text: bytes) -> Iterator[tuple[bytes, Rule | None]]:
-    """Each line's bytes, and what it says; None for comments, blank lines and macro definitions."""
+    """Each line's bytes, and what it says; None for comments, blank lines, macro definitions, what Git ignores."""
     mark = text[:3] if text.startswith(_BOM) else b""
     for raw in re.findall(rb"[^\n]*\n|[^\n]+", text):  # splitlines would also cut at a lone CR
         yield raw, _parse(raw, len(mark))
@@ -216,8 +234,11 @@ def _parse(raw: bytes, skip: int) -> Rule | None:
         end = len(pattern)
     if pattern.startswith(b"[attr]"):
         return None
+    words = tuple(_WORD.findall(body[end:]))
+    if len(raw.rstrip(b"\r\n")) > LONGEST_LINE or not all(map(_ATTRIBUTE.match, words)):
+        return None
     ending = raw[len(raw.rstrip(b"\r\n")) :]
-    return Rule(raw[: start + end], pattern, tuple(_WORD.findall(body[end:])), ending)
+    return Rule(raw[: start + end], pattern, words, ending)
 
 
 def _states(text: bytes, pattern: bytes) -> dict[bytes, bytes]:

@@ -92,13 +92,13 @@ class BadPolicy(ThetaError):
 def parse_policy(text: str, default: Choice | None = None) -> Policy:
     """The policy in ``text``; ``default`` where it has only patterns. Raises :class:`ThetaError` with the reason."""
     overrides: list[tuple[str, Choice | None]] = []
-    for part in text.split(";"):
-        pattern, equals, strategy = part.partition("=")
+    for part in map(str.strip, text.split(";")):
+        pattern, equals, strategy = map(str.strip, part.partition("="))
         if equals and ":" not in pattern:
             if not pattern or not strategy:
                 raise BadPolicy(f"{part!r} is no PATTERN=STRATEGY", hint="for example *.bias=ours")
             overrides.append((pattern, parse_choice(strategy)))
-        elif part or not text:
+        elif part or not text.strip():
             default = parse_choice(part)
     return Policy(default, tuple(overrides))
 

@@ -236,7 +236,43 @@ def test_without_patterns_track_lists_them_with_their_files(repo: GitRepo) -> No
         "    *.gguf (.git/info/attributes)"
     )
     listed = json.loads(repo.theta("track", "--json"))
-    assert listed["patterns"][1] == {"pattern": "my model.bin", "source": "sub/.gitattributes"}
+    assert listed["patterns"][1] == {"pattern": "my model.bin", "source": "sub/.gitattributes", "merge": None}
+
+
+@pytest.mark.parametrize("typed", [["--merge", "ours"], ["--replace"], ["--filename"]])
+def test_options_without_a_pattern_are_an_error_that_says_what_to_type(repo: GitRepo, typed: list[str]) -> None:
+    said = refusal(repo, "track", *typed, code=2)
+    assert f"git theta track {' '.join(typed)} '*.safetensors'" in said
+
+
+def test_a_merge_policy_is_written_as_git_reads_it_and_listed(repo: GitRepo) -> None:
+    repo.theta("track", "--merge", " average; *.bias = ours ;head.*=ties: density=0.3, lambda=2", "*.pt")
+    policy = "average;*.bias=ours;head.*=ties:density=0.3,lambda=2"
+    assert attributes(repo) == f"*.pt {OURS} theta-merge={policy}\n"
+    assert repo.git("check-attr", "theta-merge", "--", "a.pt") == f"a.pt: theta-merge: {policy}"
+    assert repo.theta("track") == f"Tracked patterns\n    *.pt (.gitattributes), merged by {policy}"
+    assert json.loads(repo.theta("track", "--json"))["patterns"][0]["merge"] == policy
+
+
+@pytest.mark.parametrize("policy", ["average;my group=ours", "average;'*.bias'=ours", 'average;a"b=ours', "a\tb=ours"])
+def test_a_merge_policy_that_no_line_can_hold_is_refused(repo: GitRepo, policy: str) -> None:
+    assert "a line of .gitattributes cannot hold" in refusal(repo, "track", "--merge", policy, "*.pt", code=2)
+    assert not (repo.path / ".gitattributes").exists()
+
+
+def test_another_line_that_overrides_the_merge_policy_is_named(repo: GitRepo) -> None:
+    repo.write("sub/.gitattributes", b"*.pt theta-merge=ours\n")
+    repo.write("sub/a.pt", b"x")
+    said = repo.run("git", "theta", "track", "--merge", "slerp", "*.pt").stderr.decode()
+    assert "sub/a.pt: theta-merge is still ours, because another line wins" in said
+
+
+def test_a_line_that_git_ignores_is_no_tracked_pattern_and_does_not_win(repo: GitRepo) -> None:
+    repo.write(".gitattributes", f"*.pt {OURS} theta-merge=average; *.bias=ours\n".encode())
+    repo.write("a.pt", b"x")
+    assert "no patterns are tracked" in repo.theta("track")
+    assert "another line wins" not in repo.run("git", "theta", "track", "*.pt").stderr.decode()
+    assert filter_of(repo, "a.pt") == "theta"
 
 
 def test_names_that_are_no_text_are_tracked_and_listed(repo: GitRepo) -> None:

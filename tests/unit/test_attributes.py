@@ -56,6 +56,24 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.parametrize("dead", ["*.bias=ours", "two;words", "--x", "-", "=x", "x" * 2100])
+def test_a_line_that_git_ignores_says_nothing_and_stays(root: Path, dead: str) -> None:
+    text = b"*.pt " + OURS + b" " + dead.encode() + b"\n"
+    (root / ".gitattributes").write_bytes(text)
+    assert check_attributes(["a.pt"], ["filter"], root)["a.pt"]["filter"] == "unspecified"
+    assert tracked_patterns(text) == []
+    (root / ".gitattributes").write_bytes(track(text, b"*.pt"))
+    assert track(text, b"*.pt") == text + b"*.pt " + OURS + b"\n"
+    assert check_attributes(["a.pt"], ["filter"], root)["a.pt"]["filter"] == "theta"
+
+
+def test_a_line_that_git_would_ignore_is_not_written() -> None:
+    for value in (b"average; *.bias=ours", b"x" * 2100):
+        for text in (b"", b"*.pt lockable\n"):
+            with pytest.raises(BadPattern, match="Git would ignore the line"):
+                track(text, b"*.pt", {b"theta-merge": b"theta-merge=" + value})
+
+
 def test_tracking_in_an_empty_file_writes_one_line() -> None:
     assert track(b"", b"*.pt") == b"*.pt " + OURS + b"\n"
 
