@@ -7,6 +7,7 @@ import json
 import click
 
 from git_theta.cli.checkout import Outcome, report, write_all
+from git_theta.cli.conflicts import conflicts
 from git_theta.cli.output import warn
 from git_theta.cli.receiving import lacking, objects_for, require_groups
 from git_theta.cli.sending import terminal
@@ -38,7 +39,9 @@ def command(pathspec: tuple[str, ...], groups: tuple[str, ...], remote: str | No
         workspace.register()
         if remote is not None:
             find_remote(workspace.repository.root, remote)
-        items = [as_meant(workspace, item) for item in _named(workspace, pathspec) if _open(workspace, item)]
+        unmerged = conflicts(workspace, pathspec)
+        named = matching(workspace, pathspec) if pathspec and not unmerged else tracked(workspace, pathspec)
+        items = [as_meant(workspace, item) for item in named if _open(workspace, item)]
         require_groups([item.manifest for item in items if item.manifest], groups)
         wanted = {
             stored.oid: stored for item in items if item.manifest for stored in objects_for(item.manifest, groups)
@@ -61,13 +64,11 @@ def command(pathspec: tuple[str, ...], groups: tuple[str, ...], remote: str | No
             first, *others = [oid for oid, why in failures.items() if why == reason]
             more = f" and {len(others):,} more" if others else ""
             warn(f"object {first}{more} did not come: {reason}")
+    for conflict in unmerged:
+        warn(f"{printable(conflict.here)}: {conflict.state}, not resolved yet: {conflict.way_out}")
     if failures:
         return Exit.MISSING
     return max((outcome.exit_code for outcome in outcomes), default=Exit.OK)
-
-
-def _named(workspace: Workspace, pathspec: tuple[str, ...]) -> list[Tracked]:
-    return matching(workspace, pathspec) if pathspec else tracked(workspace)
 
 
 def _open(workspace: Workspace, item: Tracked) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from git_theta.cli import drivers
+from git_theta.cli.conflicts import Conflict, conflicts
 from git_theta.cli.hooks import silent_push
 from git_theta.cli.text import human, plural, printable
 from git_theta.cli.tracked import CONVERTING, NO_TEXT, State, Tracked, attributes, filtered, matching, state, tracked
@@ -20,9 +21,6 @@ from git_theta.gitio.process import ask_git
 from git_theta.gitio.remotes import default_remote, remembered
 from git_theta.lfs import new_objects
 from git_theta.lfs.keep import pushed_tips
-
-_UNMERGED = {"DD", "AU", "UD", "UA", "DU", "AA", "UU"}
-"""Git's letters for a path with more than one version in the index."""
 
 _CHANGES = {"A": "new", "D": "deleted", "MD": "changed, then deleted", "AD": "new, then deleted"}
 """Git's letters in words; whatever else there is has changed."""
@@ -65,13 +63,13 @@ def command(pathspec: tuple[str, ...], as_json: bool) -> None:
     workspace = open_workspace()
     try:
         changes = _changes(workspace, pathspec)
-        conflicts = _matching(workspace, changes, _UNMERGED)
         whole = (":/",) if workspace.repository.worktree else ()
-        items = tracked(workspace, whole) if not pathspec or conflicts else matching(workspace, pathspec)
+        unmerged = conflicts(workspace, pathspec or whole)
+        items = tracked(workspace, whole) if not pathspec or unmerged else matching(workspace, pathspec)
         files = [_status(workspace, item, changes.get(item.path, "")) for item in items]
         text = attributes(workspace, [item.path for item in items], "text")
         converted = [path for path, value in text.items() if value in CONVERTING]
-        news = _matching(workspace, changes, {"??"})
+        news = sorted(filtered(workspace, [path for path, letters in changes.items() if letters == "??"]))
         configured = "filter.theta.process" in drivers.configured()
         unpushed = None if pathspec else _unpushed(workspace)
         silent = silent_push(workspace.repository)
@@ -82,7 +80,7 @@ def command(pathspec: tuple[str, ...], as_json: bool) -> None:
         not_pushed = asdict(unpushed) if unpushed else None
         document = {
             "files": rows,
-            "conflicts": conflicts,
+            "conflicts": [conflict.path for conflict in unmerged],
             "not_added": news,
             "not_pushed": not_pushed,
             "converted": converted,
@@ -95,7 +93,7 @@ def command(pathspec: tuple[str, ...], as_json: bool) -> None:
         click.echo(
             _text(
                 files,
-                [here(path) for path in conflicts],
+                unmerged,
                 [here(path) for path in news],
                 [here(path) for path in converted],
                 unpushed,
@@ -122,11 +120,6 @@ def _changes(workspace: Workspace, pathspec: tuple[str, ...]) -> dict[str, str]:
         if "R" in field[:2] or "C" in field[:2]:
             next(fields)
     return found
-
-
-def _matching(workspace: Workspace, changes: dict[str, str], letters: set[str]) -> list[str]:
-    """Paths under git-theta that Git reports with any of these letters."""
-    return sorted(filtered(workspace, [path for path, found in changes.items() if found in letters]))
 
 
 def _unpushed(workspace: Workspace) -> Unpushed | None:
@@ -158,17 +151,17 @@ def _status(workspace: Workspace, item: Tracked, letters: str) -> FileStatus:
 
 def _text(
     files: list[FileStatus],
-    conflicts: list[str],
+    unmerged: list[Conflict],
     news: list[str],
     converted: list[str],
     unpushed: Unpushed | None,
     configured: bool,
     silent: str | None,
 ) -> str:
-    if not files and not conflicts and not news and not unpushed:
+    if not files and not unmerged and not news and not unpushed:
         return "nothing is tracked here yet; to start: git theta track '*.safetensors'"
     lines = [
-        *(f"  {printable(path)}: both sides changed it, not resolved yet" for path in conflicts),
+        *(f"  {printable(conflict.here)}: {conflict.state}, not resolved yet" for conflict in unmerged),
         *(_line(file) for file in files),
         *(f"  {printable(path)}: not added yet" for path in news),
     ]
@@ -178,8 +171,8 @@ def _text(
     if unpushed:
         count = f"{plural(unpushed.objects, 'object')} ({human(unpushed.bytes)})"
         lines.append(f"{count} of local commits not on {printable(unpushed.remote)}")
-    header = f"{plural(len(files) + len(conflicts), 'tracked checkpoint')}{':' if lines else ''}"
-    return "\n".join([header, *lines, *_next(files, conflicts, news, unpushed, configured, silent)])
+    header = f"{plural(len(files) + len(unmerged), 'tracked checkpoint')}{':' if lines else ''}"
+    return "\n".join([header, *lines, *_next(files, unmerged, news, unpushed, configured, silent)])
 
 
 def _line(file: FileStatus) -> str:
@@ -199,7 +192,7 @@ def _line(file: FileStatus) -> str:
 
 def _next(
     files: list[FileStatus],
-    conflicts: list[str],
+    unmerged: list[Conflict],
     news: list[str],
     unpushed: Unpushed | None,
     configured: bool,
@@ -209,9 +202,13 @@ def _next(
     if not configured:
         return ["", "the filters are not configured, so Git would store checkpoints whole: git theta install --local"]
     advice = []
-    if conflicts:
-        name = _argument(conflicts[0])
-        advice.append(f"to take one side: git checkout --ours -- {name}, or --theirs; then: git add -- {name}")
+    for conflict in [one for one in unmerged if one.mergeable][:1]:
+        name = _argument(conflict.here)
+        advice.append(f"to decide what both sides changed, and keep what one of them did: {conflict.way_out}")
+        advice.append(
+            f"to drop all that one side did: git checkout --ours -- {name}, or --theirs; then: git add -- {name}"
+        )
+    advice += [f"to decide: {conflict.way_out}" for conflict in unmerged if not conflict.mergeable][:1]
     if any(file.missing_objects for file in files):
         command = "pull" if any(file.worktree != State.NONE.value for file in files) else "fetch"
         advice.append(f"objects are missing: git theta {command} brings them; git theta fsck names the groups")

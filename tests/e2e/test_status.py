@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import GitRepo
+from tests.e2e.conftest import GitRepo, make_repository
 from tests.e2e.support import MODEL, checkpoint, objects, stored_bytes, track_checkpoints
+from tests.e2e.transfer import duplicate
 
 
 @pytest.fixture
@@ -116,22 +118,62 @@ def test_a_repository_without_a_commit_has_nothing_to_push(repo: GitRepo) -> Non
     assert not_pushed(repo) is None
 
 
-def test_a_conflict_is_named_with_the_way_out(repo: GitRepo) -> None:
-    repo.theta("install")
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> GitRepo:
+    """A merge in which both sides changed one file, and one side deleted what the other changed."""
+    repo = track_checkpoints(make_repository(tmp_path_factory.mktemp("stopped")))
+    for name in ("both.bin", "kept.bin", "gone.bin"):
+        repo.write(f"models/{name}", b"base" * 100)
     repo.theta("track", "*.bin")
-    repo.write("model.bin", b"base" * 100)
     repo.commit("base")
     repo.git("checkout", "-q", "-b", "side")
-    repo.write("model.bin", b"side" * 100)
-    repo.commit("side")
-    repo.git("checkout", "-q", "main")
-    repo.write("model.bin", b"main" * 100)
-    repo.commit("main")
+    for side, changed, deleted in (("side", "gone.bin", "kept.bin"), ("main", "kept.bin", "gone.bin")):
+        repo.git("checkout", "-q", side)
+        for name in ("both.bin", changed):
+            repo.write(f"models/{name}", side.encode() * 100)
+        (repo.path / "models" / deleted).unlink()
+        repo.commit(side)
     repo.git("merge", "side", code=1)
-    said = repo.theta("status")
-    assert "model.bin: both sides changed it" in said
-    assert "git checkout --ours -- model.bin" in said
-    assert json.loads(repo.theta("status", "--json"))["conflicts"] == ["model.bin"]
+    return repo
+
+
+@pytest.fixture
+def conflict(stopped: GitRepo, tmp_path: Path) -> GitRepo:
+    """A copy of it for one test."""
+    return duplicate(stopped, tmp_path)
+
+
+def test_a_conflict_is_named_with_the_way_out(conflict: GitRepo) -> None:
+    said = conflict.theta("status", cwd="models")
+    assert "  both.bin: both sides changed it, not resolved yet" in said
+    assert "  kept.bin: only ours still has it, not resolved yet" in said
+    assert "  gone.bin: only theirs still has it, not resolved yet" in said
+    assert said.index("git theta resolve both.bin") < said.index("git checkout --ours -- both.bin")
+    assert "git add -- gone.bin keeps it, git rm -- gone.bin deletes it" in said
+    assert "git theta resolve" not in conflict.theta("status", "models/gone.bin")
+    found = json.loads(conflict.theta("status", "--json"))["conflicts"]
+    assert found == ["models/both.bin", "models/gone.bin", "models/kept.bin"]
+
+
+def test_every_way_out_that_is_named_ends_the_conflict(conflict: GitRepo) -> None:
+    conflict.git("add", "--", "models/kept.bin")
+    conflict.git("rm", "-q", "--", "models/gone.bin")
+    assert json.loads(conflict.theta("status", "--json"))["conflicts"] == ["models/both.bin"]
+    conflict.theta("resolve", "models/both.bin", "--theirs")
+    assert json.loads(conflict.theta("status", "--json"))["conflicts"] == []
+    assert conflict.read("models/both.bin") == b"side" * 100
+
+
+def test_pull_names_conflicts_and_how_to_end_them(conflict: GitRepo) -> None:
+    said = conflict.run("git", "theta", "pull").stderr.decode().splitlines()
+    assert said[0] == (
+        "git-theta: models/both.bin: both sides changed it, not resolved yet: git theta resolve models/both.bin"
+    )
+    assert [line.split(":")[1] for line in said] == [" models/both.bin", " models/gone.bin", " models/kept.bin"]
+    named = conflict.run("git", "theta", "pull", "both.bin", cwd="models").stderr.decode()
+    assert named.endswith("git theta resolve both.bin\n")
+    conflict.git("merge", "--abort")
+    assert conflict.run("git", "theta", "pull").stderr == b""
 
 
 def test_paths_are_as_one_types_them_in_the_current_folder(repo: GitRepo) -> None:
