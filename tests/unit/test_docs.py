@@ -14,6 +14,7 @@ from git_theta.cli.commands import COMMANDS, EXIT_CODES, SECTIONS, CommandTable,
 from git_theta.errors import Exit
 from git_theta.formats.registry import FORMATS
 from git_theta.gitio.config import SETTINGS
+from git_theta.merge.registry import BUILT_IN
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,6 +65,27 @@ def options() -> Iterator[tuple[str, str]]:
 def test_every_command_has_a_section_with_its_synopsis_and_a_link_to_it(command: str) -> None:
     assert f"\ngit theta {command}" in section(command)
     assert f"[{command}](#git-theta-{command})" in CLI
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_a_command_is_in_its_synopsis(command: str) -> None:
+    synopsis = section(command).split("```")[1]
+    lacking = [
+        parameter.opts
+        for parameter in load(command).params
+        if isinstance(parameter, click.Option)
+        and not parameter.hidden
+        and not any(re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", synopsis) for option in parameter.opts)
+    ]
+    assert lacking == [] or "[OPTIONS]" in synopsis
+
+
+def test_every_built_in_strategy_is_in_the_table_and_the_readme_counts_them() -> None:
+    merging = (ROOT / "docs" / "merging.md").read_text(encoding="utf-8").split("\n## Strategies\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", merging, re.MULTILINE)
+    assert [name for cell in cells for name in re.findall(r"`(.+?)`", cell)] == list(BUILT_IN)
+    counted = re.findall(r"(\d+) strategies", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert counted == [str(len(BUILT_IN))]
 
 
 def test_no_section_is_about_a_command_that_is_gone() -> None:
