@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,10 @@ from git_theta.tensors import Reader, Writer
 
 class NotACheckpoint(ThetaError):
     """A file that is to be merged is a placeholder, or empty."""
+
+
+class NoFolder(ThetaError):
+    """The folder for the result does not exist."""
 
 
 @click.command("merge-file")
@@ -65,6 +70,10 @@ def command(
     policy = parse_options(strategy, groups)
     settings = read_settings(os.environ)
     target = Path(output)
+    if not target.parent.is_dir():
+        raise NoFolder(
+            f"{output}: the folder {target.parent} does not exist", hint=f"mkdir -p {shlex.quote(str(target.parent))}"
+        )
     with (
         tempfile.TemporaryDirectory(prefix=".git-theta-", dir=target.absolute().parent) as folder,
         Progress() as progress,

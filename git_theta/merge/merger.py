@@ -197,9 +197,10 @@ def settle(
     versions: Versions, policy: Policy, remembered: Remembered = lambda _: None
 ) -> list[tuple[Decision[Held], Action]]:
     """What would be done about every group; reads nothing but the manifests. Raises :class:`DifferentContainers`."""
-    formats = list(dict.fromkeys(manifest.format for manifest in versions.manifests))
-    if len(formats) > 1:
-        raise DifferentContainers(f"the two sides are files of different formats, {' and '.join(formats)}")
+    formats = [manifest.format for manifest in versions.manifests]
+    if len(set(formats)) > 1:
+        sides = ", ".join(f"{name} is {format}" for name, format in zip(versions.names, formats, strict=True))
+        raise DifferentContainers(f"files of different formats cannot be merged: {sides}")
     decisions = decide(groups_of(versions.base), [groups_of(manifest) for manifest in versions.manifests])
     fisher = [groups_of(manifest) for manifest in versions.fisher]
     return list(zip(decisions, plan(decisions, policy, remembered, fisher), strict=True))

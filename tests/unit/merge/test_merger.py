@@ -205,7 +205,7 @@ def test_a_side_that_changed_dtype_or_shape_alone_is_taken(bench: Bench) -> None
 
 
 def test_files_of_different_formats_are_refused(bench: Bench) -> None:
-    with pytest.raises(DifferentContainers, match="safetensors and npz"):
+    with pytest.raises(DifferentContainers, match="ours is safetensors, theirs is npz"):
         merge(bench, None, save_safetensors(dict(BASE)), save_npz(BASE, 1))
 
 
