@@ -28,7 +28,7 @@ COMMANDS: dict[str, str] = {
     "filter.theta.smudge": "smudge -- %f",
     "diff.theta.command": "diff-driver",
     "diff.theta.textconv": "textconv",
-    "merge.theta.driver": "merge-driver %O %A %B %L %P",
+    "merge.theta.driver": "merge-driver -- %O %A %B %L %P",
 }
 """Keys whose value runs git-theta, with the command line after the program's name."""
 

@@ -11,15 +11,18 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import click
 
-from git_theta.cli.merging import Chosen, chosen_policy, merger, parse_options, summary
+from git_theta.cli.merge_table import Table
+from git_theta.cli.merging import Chosen, chosen_policy, memory, merger, parse_options, recalled
 from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
 from git_theta.cli.scratch import git_there, scratch_worktree
+from git_theta.cli.text import printable
 from git_theta.cli.tracked import filtered
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
@@ -27,8 +30,9 @@ from git_theta.gitio.process import GitFailed, ask_git
 from git_theta.gitio.worktrees import unfinished, worktrees
 from git_theta.manifest import render
 from git_theta.merge.decide import Decision, Held
+from git_theta.merge.leaves import Fingerprint
 from git_theta.merge.merger import Merged, Versions, settle
-from git_theta.merge.plan import Action, Combine, Policy, Stop, Take
+from git_theta.merge.plan import Action, Combine, Policy, Remembered, Stop
 from git_theta.model import Manifest
 
 
@@ -56,7 +60,16 @@ class Wish:
 
     strategy: str | None
     policy: Policy
-    weights: tuple[float, ...] | None
+    unrelated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One commit to merge: what people call it, and its weight where weights were given."""
+
+    name: str
+    commit: str
+    weight: float | None = None
 
 
 @click.command("merge")
@@ -67,6 +80,7 @@ class Wish:
 @click.option("--dry-run", is_flag=True, help="Say what would become of every group, and change nothing.")
 @click.option("--test", "test", metavar="CMD", help="Run CMD in the merged files; if it fails nothing is changed.")
 @click.option("-m", "--message", help="The commit's message.")
+@click.option("--allow-unrelated-histories", "unrelated", is_flag=True, help="Merge what has no common ancestor.")
 def command(
     branches: tuple[str, ...],
     strategy: str | None,
@@ -75,21 +89,28 @@ def command(
     dry_run: bool,
     test: str | None,
     message: str | None,
+    unrelated: bool,
 ) -> int:
     """Merge any number of branches into the current one, as one commit with all parents.
 
-    Groups that one branch changed are taken from there; a strategy combines all versions of the others at once. CMD
-    is run by sh in a folder with the merged files, with the merged checkpoints' paths as its arguments.
+    Groups that one branch changed are taken from there; a strategy combines all versions of the others at once. A
+    branch that is a part of another one is not merged by itself. CMD is run by sh in a folder with the merged files,
+    with the merged checkpoints' paths as its arguments.
 
     Example: git theta merge math code --strategy ties:density=0.3 --test 'python eval.py "$1"'
     """
     workspace = open_workspace()
     try:
-        heads = [_commit(workspace, name) for name in ("HEAD", *branches)]
-        wish = Wish(strategy, parse_options(strategy, groups), _numbers(weights, len(heads)))
+        commits = [_commit(workspace, name) for name in ("HEAD", *branches)]
+        given = _numbers(weights, len(commits)) or [None] * len(commits)
+        heads = _independent(workspace, list(map(Head, ("ours", *branches), commits, given)))
+        wish = Wish(strategy, parse_options(strategy, groups), unrelated)
+        if len(heads) == 1 and heads[0].commit == commits[0]:
+            click.echo("Already up to date.")
+            return Exit.OK
         if dry_run:
-            return _preview(workspace, heads, branches, wish)
-        return _merge(workspace, heads, branches, wish, test, message)
+            return _preview(workspace, heads, wish)
+        return _merge(workspace, heads, wish, test, message or f"Merge {', '.join(dict.fromkeys(branches))}")
     finally:
         workspace.close()
 
@@ -104,11 +125,11 @@ def _commit(workspace: Workspace, name: str) -> str:
     return answer.decode().strip()
 
 
-def _numbers(text: str | None, count: int) -> tuple[float, ...] | None:
+def _numbers(text: str | None, count: int) -> list[float | None] | None:
     if text is None:
         return None
     try:
-        numbers = tuple(float(word) for word in text.split(","))
+        numbers: list[float | None] = [float(word) for word in text.split(",")]
     except ValueError:
         raise click.UsageError(f"--weights {text!r}: expected numbers and commas") from None
     if len(numbers) != count:
@@ -118,52 +139,84 @@ def _numbers(text: str | None, count: int) -> tuple[float, ...] | None:
     return numbers
 
 
-def _models(
-    workspace: Workspace,
-    heads: Sequence[str],
-    branches: Sequence[str],
-    wish: Wish,
-) -> list[Model]:
+def _independent(workspace: Workspace, heads: Sequence[Head]) -> list[Head]:
+    """The heads that are no part of another one, ours first; where ours is a part, the first one it is a part of."""
+    answer = ask_git("merge-base", "--independent", *(head.commit for head in heads), cwd=workspace.repository.root)
+    alone = set(answer.decode().split())
+    kept: dict[str, Head] = {}
+    for head in heads:
+        if head.commit in alone and head.commit not in kept:
+            kept[head.commit] = head
+        elif head is not heads[0]:
+            warn(f"{printable(head.name)} is a part of what is merged already, so it does not count by itself")
+    found = list(kept.values())
+    if heads[0].commit not in kept:
+        ahead = next(head for head in found if _is_ancestor(workspace, heads[0].commit, head.commit))
+        found.sort(key=lambda head: head is not ahead)
+    return found
+
+
+def _is_ancestor(workspace: Workspace, commit: str, of: str) -> bool:
+    answer = ask_git("rev-list", "--max-count=1", commit, f"^{of}", cwd=workspace.repository.root)
+    return not answer.strip()
+
+
+def _models(workspace: Workspace, heads: Sequence[Head], wish: Wish) -> list[Model]:
     """Every checkpoint that at least one branch changed and that two of them have."""
-    base = _base(workspace, heads)
-    names = ("ours", *branches)
-    trees = [_checkpoints(workspace, head) for head in heads]
+    base = _base(workspace, [head.commit for head in heads])
+    trees = [_checkpoints(workspace, head.commit) for head in heads]
     before = _checkpoints(workspace, base) if base else {}
+    shared = _shared(workspace, heads) if len(heads) > 2 else {}
     found = []
     for path in dict.fromkeys(path for tree in trees for path in tree):
         there = [at for at, tree in enumerate(trees) if path in tree]
         blobs = {trees[at][path][1] for at in there}
         if len(there) < 2 or len(blobs) == 1:
             continue  # whatever became of it, Git knows
-        mode = trees[there[0]][path][0]
+        weights = [heads[at].weight for at in there]
         versions = Versions(
             workspace.manifest(before[path][1]) if path in before else None,
-            tuple(_manifest(workspace, names[at], path, trees[at][path][1]) for at in there),
-            tuple(names[at] for at in there),
-            tuple(wish.weights[at] for at in there) if wish.weights else None,
+            tuple(_manifest(workspace, heads[at].name, path, trees[at][path][1]) for at in there),
+            tuple(heads[at].name for at in there),
+            tuple(weight for weight in weights if weight is not None) or None,
+            between={
+                (there.index(a), there.index(b)): workspace.manifest(tree[path][1]) if path in tree else None
+                for (a, b), tree in shared.items()
+                if a in there and b in there
+            },
         )
-        found.append(Model(path, mode, versions, _policy_for(workspace, path, wish)))
+        found.append(Model(path, trees[there[0]][path][0], versions, _policy_for(workspace, path, wish)))
     return found
+
+
+def _shared(workspace: Workspace, heads: Sequence[Head]) -> dict[tuple[int, int], dict[str, tuple[str, str]]]:
+    """The checkpoints of the common ancestor of each pair of heads."""
+    trees = {}
+    for pair in combinations(range(len(heads)), 2):
+        base = _base(workspace, [heads[at].commit for at in pair])
+        if base:
+            trees[pair] = _checkpoints(workspace, base)
+    return trees
 
 
 def _policy_for(workspace: Workspace, path: str, wish: Wish) -> Chosen:
     """What the options say, and what counts for the path where they say nothing."""
     if wish.strategy:
-        return Chosen(wish.policy, "options")
+        return Chosen(wish.policy, "options", for_now=True)
     usual = chosen_policy(workspace, path)
-    return Chosen(Policy(usual.policy.default, (*usual.policy.overrides, *wish.policy.overrides)), usual.origin)
+    return replace(usual, policy=Policy(usual.policy.default, (*usual.policy.overrides, *wish.policy.overrides)))
 
 
 def _manifest(workspace: Workspace, branch: str, path: str, blob: str) -> Manifest:
     manifest = workspace.manifest(blob)
     if manifest is None:
-        raise CannotMerge(f"{path}: has no valid manifest in {branch}", hint=f"git theta fsck {branch}")
+        raise CannotMerge(f"{printable(path)}: has no valid manifest in {branch}", hint=f"git theta fsck {branch}")
     return manifest
 
 
-def _base(workspace: Workspace, heads: Sequence[str]) -> str | None:
+def _base(workspace: Workspace, commits: Sequence[str]) -> str | None:
     """The best common ancestor of all; None where they have none."""
-    answer = ask_git("merge-base", "--octopus", *heads, cwd=workspace.repository.root, codes=(0, 1))
+    answer = ask_git("merge-base", "--octopus", *commits, cwd=workspace.repository.root, codes=(0, 1))
     return answer.decode().split("\n", 1)[0].strip() or None
 
 
@@ -180,64 +233,64 @@ def _checkpoints(workspace: Workspace, commit: str) -> dict[str, tuple[str, str]
     return {path: entry for path, entry in entries.items() if path in handled}
 
 
-def _preview(
-    workspace: Workspace,
-    heads: Sequence[str],
-    branches: Sequence[str],
-    wish: Wish,
-) -> int:
-    """Say what would become of every group, from the manifests alone."""
-    models = _models(workspace, heads, branches, wish)
+def _preview(workspace: Workspace, heads: Sequence[Head], wish: Wish) -> int:
+    """Say what would become of every group and value."""
+    models = _models(workspace, heads, wish)
     stopped = False
     for model in models:
-        click.echo(f"{model.path}:")
-        settled = settle(model.versions, model.chosen.policy)
-        _warn_of_weights(model, settled)
-        for decision, action in settled:
-            stopped |= isinstance(action, Stop)
-            if decision.changed:
-                click.echo(f"  {_foretell(model, action):<24} {decision.name}")
+        groups = settle(model.versions, model.chosen.policy, _remembered(workspace, model))
+        leaves = _leaves(workspace, model)
+        click.echo("\n".join(Table(model.path, model.versions, groups, leaves, every=True).lines()))
+        _warn_of_weights(model, groups)
+        stopped |= any(isinstance(action, Stop) for _, action in [*groups, *leaves])
     if not models:
         click.echo("no checkpoint differs between these branches in a way that Git alone cannot merge")
     return Exit.FAILED if stopped else Exit.OK
 
 
-def _foretell(model: Model, action: Combine | Take | Stop) -> str:
-    if isinstance(action, Combine):
-        return action.choice.text
-    if isinstance(action, Stop):
-        return f"conflict: {action.why}"
-    return "base" if action.place < 0 else model.versions.names[action.place]
+def _leaves(workspace: Workspace, model: Model) -> list[tuple[Decision[Fingerprint], Action]]:
+    """What would become of values besides tensors; none where they cannot be read now."""
+    try:
+        return merger(workspace).leaves(model.versions, model.chosen.policy)
+    except ThetaError as error:
+        warn(f"{printable(model.path)}: values besides tensors were not looked at: {error}", error.hint)
+        return []
 
 
-def _merge(
-    workspace: Workspace,
-    heads: Sequence[str],
-    branches: Sequence[str],
-    wish: Wish,
-    test: str | None,
-    message: str | None,
-) -> int:
+def _remembered(workspace: Workspace, model: Model) -> Remembered:
+    past = memory(workspace, model.path)
+    return lambda decision: recalled(past, model.chosen, decision)
+
+
+def _merge(workspace: Workspace, heads: Sequence[Head], wish: Wish, test: str | None, message: str) -> int:
     _check_clean(workspace)
-    others = [head for head in heads[1:] if not _is_ancestor(workspace, head, heads[0])]
-    if not others:
-        click.echo("Already up to date.")
-        return Exit.OK
-    models = _models(workspace, heads, branches, wish)
-    with scratch_worktree(workspace.repository, heads[0]) as folder:
-        _merge_the_rest(folder, list(zip(branches, heads[1:], strict=True)))
+    models = _models(workspace, heads, wish)
+    with scratch_worktree(workspace.repository, heads[0].commit) as folder:
+        _merge_the_rest(folder, heads[1:], wish.unrelated)
         results = [(model, _merged(workspace, model)) for model in models]
         for model, merged in results:
             _put(workspace, folder, model, merged)
         if test:
             _run_test(folder, test, [model.path for model in models])
-        commit = _commit_all(folder, heads[0], others, message or f"Merge {', '.join(branches)}")
-    ask_git("merge", "--ff-only", "--quiet", commit, cwd=workspace.repository.root)
+        commit = _commit_all(folder, heads, message)
+    _follow(workspace, commit)
     for model, merged in results:
-        click.echo(summary(model.path, model.versions, merged, model.chosen))
+        table = Table.of(model.path, model.versions, merged, by_default=not model.chosen.origin)
+        click.echo("\n".join(table.lines()))
         _warn_of_weights(model, merged.groups)
-    click.echo(f"Merged {', '.join(branches)} as {commit[:10]}.")
+    click.echo(f"Merged {', '.join(printable(head.name) for head in heads if head.name != 'ours')} as {commit[:10]}.")
     return Exit.OK
+
+
+def _follow(workspace: Workspace, commit: str) -> None:
+    """Bring the current branch to ``commit``."""
+    try:
+        ask_git("merge", "--ff-only", "--quiet", commit, cwd=workspace.repository.root)
+    except GitFailed as error:
+        raise CannotMerge(
+            f"the merge is made, commit {commit[:10]}, but Git could not check it out: {error}",
+            hint=f"git merge {commit[:10]}\nwhere files are half written, before that: git reset --hard",
+        ) from error
 
 
 def _warn_of_weights(model: Model, groups: Sequence[tuple[Decision[Held], Action]]) -> None:
@@ -258,33 +311,44 @@ def _check_clean(workspace: Workspace) -> None:
         raise CannotMerge(f"cannot merge now: {reason}", hint="finish or abort that, or commit or stash your changes")
 
 
-def _is_ancestor(workspace: Workspace, commit: str, of: str) -> bool:
-    answer = ask_git("rev-list", "--max-count=1", commit, f"^{of}", cwd=workspace.repository.root)
-    return not answer.strip()
-
-
-def _merge_the_rest(folder: Path, branches: Sequence[tuple[str, str]]) -> None:
+def _merge_the_rest(folder: Path, heads: Sequence[Head], unrelated: bool) -> None:
     """Merge everything but checkpoints, branch after branch, as Git does."""
-    for name, commit in branches:
+    options = [
+        "--quiet",
+        "--no-edit",
+        "--no-ff",
+        "--no-verify",
+        *(["--allow-unrelated-histories"] if unrelated else []),
+    ]
+    for head in heads:
         try:
-            git_there(folder, "merge", "--quiet", "--no-edit", "--no-ff", "--no-verify", "-m", f"Merge {name}", commit)
+            git_there(folder, "merge", *options, "-m", f"Merge {head.name}", head.commit)
         except GitFailed as error:
-            open_paths = os.fsdecode(git_there(folder, "diff", "--name-only", "--diff-filter=U", "-z")).split("\0")[:-1]
-            if not open_paths:
-                raise
+            answer = git_there(folder, "diff", "--name-only", "--diff-filter=U", "-z")
+            open_paths = os.fsdecode(answer).split("\0")[:-1]
+            name = printable(head.name)
+            if open_paths:
+                raise CannotMerge(
+                    f"{name} conflicts in {', '.join(map(printable, open_paths))}",
+                    hint=f"nothing was changed; git merge {name} shows it",
+                ) from error
             raise CannotMerge(
-                f"{name} conflicts in {', '.join(open_paths)}", hint=f"nothing was changed; git merge {name} shows it"
+                f"{name} cannot be merged: {error}",
+                hint="nothing was changed; --allow-unrelated-histories merges those",
             ) from error
 
 
 def _merged(workspace: Workspace, model: Model) -> Merged:
     with Progress("merge") as progress:
         workspace.progress = progress.advance
-        merged = merger(workspace).merge(model.versions, model.chosen.policy, seed=workspace.settings.seed)
+        merged = merger(workspace).merge(
+            model.versions, model.chosen.policy, _remembered(workspace, model), workspace.settings.seed
+        )
     if merged.conflicts:
+        rows = Table.of(model.path, model.versions, merged, by_default=False).undecided()
         raise CannotMerge(
-            summary(model.path, model.versions, merged, model.chosen),
-            hint="nothing was changed; decide them with --strategy, --group GLOB=STRATEGY",
+            "\n".join([f"{printable(model.path)}: these are not decided, so nothing was changed", *rows]),
+            hint="decide them with --strategy, --group GLOB=STRATEGY",
         )
     return merged
 
@@ -303,12 +367,10 @@ def _run_test(folder: Path, test: str, paths: Sequence[str]) -> None:
         raise TestFailed(f"the test exited with {done.returncode}, so nothing was changed", hint=f"it was: {test}")
 
 
-def _commit_all(folder: Path, head: str, others: Sequence[str], message: str) -> str:
-    """One commit of the index in our own worktree, with all parents."""
+def _commit_all(folder: Path, heads: Sequence[Head], message: str) -> str:
+    """One commit of the index in our own worktree, with all heads as parents; a single head is a fast-forward."""
+    if len(heads) == 1:
+        return heads[0].commit
     tree = git_there(folder, "write-tree").decode().strip()
-    if len(others) == 1 and tree == git_there(folder, "rev-parse", f"{others[0]}^{{tree}}").decode().strip():
-        merged = git_there(folder, "merge-base", head, others[0]).decode().strip()
-        if merged == head:
-            return others[0]  # a fast-forward, as git merge would have it
-    parents = [word for parent in dict.fromkeys((head, *others)) for word in ("-p", parent)]
+    parents = [word for head in heads for word in ("-p", head.commit)]
     return git_there(folder, "commit-tree", tree, *parents, "-m", message).decode().strip()

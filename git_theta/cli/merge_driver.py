@@ -8,35 +8,38 @@ and ``git merge --abort`` works.
 from __future__ import annotations
 
 import os
-import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from git_theta.cli.merge_table import Table
 from git_theta.cli.merging import (
     Chosen,
     chosen_policy,
     in_terminal,
     memory,
     merger,
+    note,
     read_version,
     recalled,
-    summary,
 )
 from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
+from git_theta.cli.text import printable, typed
 from git_theta.cli.unresolved import note_unresolved
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.manifest import render, root
 from git_theta.merge.merger import Merged, Versions
+from git_theta.merge.plan import Stop
 from git_theta.model import Manifest
 
 MANUAL = "GIT_THETA_MANUAL_MERGE"
 """The variable by which git-theta 0.2 left merging to people."""
 
 
-@click.command("merge-driver")
+@click.command("merge-driver", context_settings={"ignore_unknown_options": True})
 @click.argument("base")
 @click.argument("ours")
 @click.argument("theirs")
@@ -49,7 +52,7 @@ def command(base: str, ours: str, theirs: str, path: str, **_marker_size: str) -
     GIT_THETA_MERGE, the attribute theta-merge, or theta.merge; average without any. What cannot be combined stays as
     ours and is a conflict: exit code 1, and git theta resolve finishes.
 
-    Example: git config merge.theta.driver 'git-theta merge-driver %O %A %B %L %P'
+    Example: git config merge.theta.driver 'git-theta merge-driver -- %O %A %B %L %P'
     """
     workspace = open_workspace()
     try:
@@ -57,11 +60,14 @@ def command(base: str, ours: str, theirs: str, path: str, **_marker_size: str) -
             workspace.progress = progress.advance
             return _merge(workspace, (Path(base), Path(ours), Path(theirs)), path)
     except (ThetaError, OSError) as error:
-        name = shlex.quote(path)
-        take = f"git checkout --ours -- {name}, or --theirs, then git add -- {name}"
+        name = typed(path)
+        take = f"to take a side whole: git checkout --ours -- {name}, or --theirs, then git add -- {name}"
         why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         hint = f"{error.hint}\n" if isinstance(error, ThetaError) and error.hint else ""
-        warn(f"{path}: not merged, ours stands: {why}", f"{hint}git theta resolve {name}\nor take a side: {take}")
+        warn(
+            f"{printable(path)}: not merged, ours stands: {why}",
+            f"{hint}{take}\nor, when that is mended: git theta resolve {name}",
+        )
         return Exit.FAILED
     finally:
         workspace.close()
@@ -76,28 +82,40 @@ def _merge(workspace: Workspace, files: tuple[Path, Path, Path], path: str) -> i
         return _leave_to_people(workspace, versions, path)
     chosen = chosen_policy(workspace, path)
     past = memory(workspace, path)
+    answered = False
     if chosen.ask and in_terminal():
         from git_theta.cli.choosing import ask
 
-        policy = ask(workspace, path, versions)
-        chosen = Chosen(policy or chosen.policy, chosen.origin)
+        policy = ask(workspace, path, versions, lambda decision: recalled(past, chosen, decision))
+        answered = policy is not None
+        chosen = replace(chosen, policy=policy or chosen.policy)
     merged = merger(workspace).merge(
-        versions, chosen.policy, lambda decision: recalled(past, decision), workspace.settings.seed
+        versions, chosen.policy, lambda decision: recalled(past, chosen, decision), workspace.settings.seed
     )
+    if answered:
+        note(past, merged)
     return _deliver(workspace, files[1], path, versions, merged, chosen)
 
 
 def _deliver(workspace: Workspace, target: Path, path: str, versions: Versions, merged: Merged, chosen: Chosen) -> int:
     """Give Git the result, and tell people."""
     target.write_bytes(render(merged.manifest))
-    text = summary(path, versions, merged, chosen)
+    text = "\n".join(Table.of(path, versions, merged, by_default=not chosen.origin).lines())
     if not merged.conflicts:
         warn(text)
         return Exit.OK
     note_unresolved(workspace, path, root(merged.manifest), len(merged.conflicts))
-    name = shlex.quote(path)
-    warn(text, f"git theta resolve {name}\ngives the choice; git theta diff :2:{name} :3:{name} shows the two sides")
+    warn(
+        text, f"git theta diff {typed(f':2:{path}')} {typed(f':3:{path}')} shows the two sides\n{_finish(merged, path)}"
+    )
     return Exit.FAILED
+
+
+def _finish(merged: Merged, path: str) -> str:
+    """What to type to finish."""
+    files = " --strategy fisher --fisher-ours FILE --fisher-theirs FILE"
+    wanting = any(isinstance(action, Stop) and action.lacks_fisher for _, action in merged.groups)
+    return f"git theta resolve{files if wanting else ''} {typed(path)}"
 
 
 def _leave_to_people(workspace: Workspace, versions: Versions, path: str) -> int:
@@ -116,10 +134,10 @@ def _leave_to_people(workspace: Workspace, versions: Versions, path: str) -> int
         if manifest:
             file = beside.with_name(f"{beside.stem}.{word}{beside.suffix}")
             write_file(workspace, manifest, file, executable=False)
-            written.append(file.name)
-    name = shlex.quote(path)
+            written.append(file.relative_to(workspace.repository.root).as_posix())
+    name, beside_it = typed(path), " ".join(typed(word) for word in written)
     warn(
-        f"{path}: {MANUAL} is set, so the versions are beside it: {', '.join(written)}",
-        f"make {name} of them, remove them, then: git add -- {name}",
+        f"{printable(path)}: {MANUAL} is set, so the versions are beside it: {beside_it}",
+        f"make {name} of them, then: git add -- {name}\nremove them, also after git merge --abort: rm {beside_it}",
     )
     return Exit.FAILED

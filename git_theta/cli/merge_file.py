@@ -12,7 +12,8 @@ from secrets import token_hex
 
 import click
 
-from git_theta.cli.merging import Chosen, parse_options, summary
+from git_theta.cli.merge_table import Table
+from git_theta.cli.merging import parse_options
 from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
 from git_theta.errors import Exit, ThetaError
@@ -92,7 +93,7 @@ def command(
                 versions, policy, seed=settings.seed
             )
             _write(reader, merged.manifest, target)
-    text = summary(output, versions, merged, Chosen(policy, "options"))
+    text = "\n".join(Table.of(output, versions, merged, by_default=False).lines())
     if merged.conflicts:
         warn(text, "ours stands for the conflicts in the result; --group GLOB=STRATEGY decides them")
         return Exit.FAILED

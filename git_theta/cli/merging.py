@@ -1,39 +1,29 @@
-"""What every command that merges shares: which strategy counts, how versions are read, and what is said afterwards."""
+"""What every command that merges shares: which strategy counts, how versions are read, what was chosen before."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from git_theta.cli.text import plural, printable
 from git_theta.cli.workspace import Workspace
-from git_theta.diff.fold import fold
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.attributes import check_attributes
 from git_theta.gitio.config import DEFAULT, MERGE
 from git_theta.manifest import looks_like_manifest, parse, undo_line_ends
 from git_theta.merge.decide import Decision, Held, Verdict
-from git_theta.merge.memory import Memory
-from git_theta.merge.merger import Merged, Merger, Versions
-from git_theta.merge.plan import Action, Combine, Policy, Stop, parse_choice, parse_policy
+from git_theta.merge.memory import Memory, forget_everything
+from git_theta.merge.merger import Merged, Merger
+from git_theta.merge.plan import ASK, Combine, Policy, Stop, parse_choice, parse_policy
 from git_theta.merge.registry import Choice
 from git_theta.model import Manifest
 from git_theta.tensors import Writer
 
 ATTRIBUTE = "theta-merge"
 """The attribute by which a team agrees on a strategy."""
-
-ASK = "ask"
-_SHOWN = 8
-"""Names, or patterns of names, that a table lists for one thing that happened."""
-
-_WIDTH = 80
-"""Columns within which those names stand on one line; others have a line each."""
 
 
 class BadStrategy(ThetaError):
@@ -44,28 +34,34 @@ class BadStrategy(ThetaError):
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The policy in force, who chose it (empty: nobody, it is the default), and whether to ask at the terminal."""
+    """The policy in force, who chose it (empty: nobody, it is the default), and whether to ask at the terminal.
+
+    ``for_now`` says that it was chosen for this one command, and not by a setting that stays.
+    """
 
     policy: Policy
     origin: str = ""
     ask: bool = False
+    for_now: bool = False
 
 
 def chosen_policy(workspace: Workspace, path: str) -> Chosen:
     """What counts for ``path``: environment or ``-c``, else the attribute, else configuration, else the default."""
     configured = next(one for one in workspace.settings.effective if one.setting is MERGE)
-    text, origin = workspace.settings.merge, configured.origin
-    if not origin.startswith("environment") and not origin.endswith("(command)"):
+    text, origin, remedy = workspace.settings.merge, configured.origin, configured.remedy
+    for_now = origin.startswith("environment") or origin.endswith("(command)")
+    if not for_now:
         found = check_attributes([path], [ATTRIBUTE], workspace.repository.root)[path][ATTRIBUTE]
         if found not in {"unspecified", "unset", "set"}:
             text, origin = found, f"attribute {ATTRIBUTE} of {path}"
+            remedy = "git theta track --merge STRATEGY PATTERN, or edit .gitattributes"
     if text == ASK:
-        return Chosen(Policy(None), origin, ask=True)
+        return Chosen(Policy(None), origin, ask=True, for_now=for_now)
     try:
         policy = parse_policy(text, parse_choice(MERGE.default()))
     except ThetaError as error:
-        raise BadStrategy(f"{origin}: {error}", hint=error.hint) from None
-    return Chosen(policy, "" if origin == DEFAULT else origin)
+        raise BadStrategy(f"{origin}: {error}", hint="\n".join(filter(None, [error.hint, remedy]))) from None
+    return Chosen(policy, "" if origin == DEFAULT else origin, for_now=for_now)
 
 
 def parse_options(strategy: str | None, groups: Sequence[str]) -> Policy:
@@ -123,8 +119,16 @@ def read_fisher(workspace: Workspace, files: Sequence[str]) -> tuple[Manifest, .
 
 def memory(workspace: Workspace, path: str) -> Memory:
     """What was chosen before for conflicts of ``path``."""
-    common = workspace.repository.common_dir
-    return Memory(common / "theta" / "resolutions.sqlite", path, series(workspace.repository.git_dir))
+    return Memory(_database(workspace), path, series(workspace.repository.git_dir))
+
+
+def forget_all(workspace: Workspace) -> int:
+    """Forget what was chosen for every file; returns how many choices that were."""
+    return forget_everything(_database(workspace))
+
+
+def _database(workspace: Workspace) -> Path:
+    return workspace.repository.common_dir / "theta" / "resolutions.sqlite"
 
 
 def series(git_dir: Path) -> str | None:
@@ -137,8 +141,13 @@ def series(git_dir: Path) -> str | None:
     return None
 
 
-def recalled(past: Memory, decision: Decision[Held]) -> Choice | None:
-    """The strategy that was chosen before for this decision, if there still is one of that name."""
+def recalled(past: Memory, chosen: Chosen, decision: Decision[Held]) -> Choice | None:
+    """The strategy that was chosen before for this decision, if there still is one of that name.
+
+    Somebody who says for this one merge what to do is not answered from memory, but within a rebase is asked once.
+    """
+    if chosen.for_now and not past.series:
+        return None
     text = past.recall(decision)
     try:
         return parse_choice(text) if text else None
@@ -146,65 +155,15 @@ def recalled(past: Memory, decision: Decision[Held]) -> Choice | None:
         return None
 
 
-def summary(path: str, versions: Versions, merged: Merged, chosen: Chosen) -> str:
-    """The table of one merge: how many groups came from where, and by name those that were made or are open."""
-    lines = [f"{path}: merged {plural(len(merged.groups), 'group')}"]
-    counts = Counter(decision.verdict for decision, _ in merged.groups)
-    words = dict(zip((Verdict.OURS, Verdict.THEIRS), versions.names, strict=True)) if len(versions.names) == 2 else {}
-    for verdict in Verdict:
-        if counts[verdict] and verdict is not Verdict.BOTH:
-            lines.append(_row(words.get(verdict, verdict.value), counts[verdict]))
-    lines += _both(merged.groups)
-    lines += [_row("conflict", len(names), why, names) for why, names in _by_reason(merged.conflicts).items()]
-    if merged.missing:
-        lines.append(
-            f"  {plural(len(merged.missing), 'object')} of the result did not come: git theta pull brings them"
-        )
-    lines.append(f"  {verdict_of(merged)}")
-    if not chosen.origin and any(isinstance(action, Combine) for _, action in merged.groups):
-        lines.append("  average is the default; git theta track --merge STRATEGY PATTERN chooses another for everybody")
-    return "\n".join(lines)
-
-
-def _both(groups: Sequence[tuple[Decision[Held], Action]]) -> list[str]:
-    """A line for each way in which groups that both sides changed were settled."""
-    ways: dict[str, list[str]] = {}
-    for decision, action in groups:
+def note(past: Memory, merged: Merged) -> None:
+    """Remember what somebody chose for groups that both sides had changed, where it can be had again."""
+    chosen = []
+    for decision, action in merged.groups:
         if decision.verdict is Verdict.BOTH and not isinstance(action, Stop):
-            way = action.choice.text if isinstance(action, Combine) else "larger count"
-            if not isinstance(action, Combine) and action.chosen:
-                way = f"taken from {action.chosen.text}"
-            ways.setdefault(way, []).append(decision.name)
-    return [_row("combined", len(names), way, names) for way, names in ways.items()]
-
-
-def _by_reason(conflicts: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name, why in conflicts:
-        found.setdefault(why, []).append(name)
-    return found
-
-
-def _row(word: str, count: int, how: str = "", names: Sequence[str] = ()) -> str:
-    text = f"  {word:<10} {count:>6,}"
-    if not how:
-        return text
-    patterns = [printable(pattern) for pattern, _ in fold(names, lambda name: name, lambda _: None)]
-    shown = patterns[:_SHOWN]
-    if len(patterns) > _SHOWN:
-        shown.append(f"... and {len(patterns) - _SHOWN} more")
-    line = f"{text}  {how}: {', '.join(shown)}"
-    return line if len(line) <= _WIDTH else "\n".join([f"{text}  {how}:", *(f"      {part}" for part in shown)])
-
-
-def verdict_of(merged: Merged) -> str:
-    """MGit's three classes (arXiv 2307.07507): conflict, possible conflict, no conflict."""
-    if merged.conflicts:
-        return "conflict: some groups are not decided, ours stands for them"
-    changed = {decision.verdict for decision, _ in merged.groups} - {Verdict.UNCHANGED, Verdict.SAME}
-    if Verdict.BOTH in changed or len(changed) > 1:
-        return "possible conflict: both sides changed this model; test the result"
-    return "no conflict"
+            choice = action.choice if isinstance(action, Combine) else action.chosen
+            if choice and not choice.strategy.needs_fisher:
+                chosen.append((decision, choice.text))
+    past.note(chosen)
 
 
 def in_terminal() -> bool:

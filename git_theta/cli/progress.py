@@ -34,6 +34,7 @@ class Progress:
         if self._shown:
             self._shown[0].stop()
             self._shown = None
+        self._terminal = False  # whoever goes on with the work must not draw again
 
     def advance(self, count: int) -> None:
         """``count`` more bytes have passed."""
@@ -49,10 +50,11 @@ class Progress:
 
     def _draw(self) -> tuple[RichProgress, TaskID]:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+        from rich.progress import BarColumn, DownloadColumn, FileSizeColumn, TextColumn, TransferSpeedColumn
         from rich.progress import Progress as RichProgress
 
-        columns = [TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()]
+        amount = DownloadColumn() if self._total else FileSizeColumn()
+        columns = [TextColumn("{task.description}"), BarColumn(), amount, TransferSpeedColumn()]
         shown = RichProgress(*columns, console=Console(stderr=True), transient=True)
         shown.start()
         return shown, shown.add_task(self._label, total=self._total)

@@ -6,25 +6,29 @@ What always holds: the file and the index change together, after everything was 
 from __future__ import annotations
 
 import os
-import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
 
 from git_theta.cli.checkout import tell_index, write_file
+from git_theta.cli.choosing import ask, open_conflicts
+from git_theta.cli.merge_table import Table
 from git_theta.cli.merging import (
     Chosen,
     chosen_policy,
+    forget_all,
     in_terminal,
     memory,
     merger,
+    note,
     parse_options,
     read_fisher,
     recalled,
-    summary,
 )
 from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
+from git_theta.cli.text import plural, printable, typed
 from git_theta.cli.tracked import absolute, filtered
 from git_theta.cli.unresolved import forget_unresolved
 from git_theta.cli.workspace import Workspace, open_workspace
@@ -32,10 +36,8 @@ from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.index import Written
 from git_theta.gitio.process import ask_git
 from git_theta.manifest import render
-from git_theta.merge.decide import Verdict
-from git_theta.merge.memory import Memory
-from git_theta.merge.merger import Merged, Versions
-from git_theta.merge.plan import Combine, Policy, Stop
+from git_theta.merge.merger import Versions
+from git_theta.merge.plan import BASE, Policy, side
 from git_theta.model import Manifest
 
 
@@ -67,6 +69,7 @@ class Unmerged:
     "--fisher-ours", type=click.Path(exists=True, dir_okay=False), help="Fisher diagonal of ours, a checkpoint."
 )
 @click.option("--fisher-theirs", type=click.Path(exists=True, dir_okay=False), help="Fisher diagonal of theirs.")
+@click.option("--forget", is_flag=True, help="Forget what was chosen for conflicts of PATH, of every file without one.")
 def command(
     paths: tuple[str, ...],
     strategy: str | None,
@@ -74,11 +77,13 @@ def command(
     whole: str | None,
     fisher_ours: str | None,
     fisher_theirs: str | None,
+    forget: bool,
 ) -> int:
     """Decide the groups of unmerged checkpoints that a merge left open, write the result, and add it.
 
     Without options it asks at the terminal, group by group or pattern by pattern; nothing is written until you say
-    done. What you choose is remembered: a rebase does not ask about the same group again.
+    done, for all files. What you choose is remembered: a rebase does not ask about the same group again. A file that
+    was added as the merge left it can still be resolved, by its name, until the merge is committed.
 
     Example: git theta resolve model.pt --strategy average --group '*.bias=ours'
     """
@@ -89,25 +94,60 @@ def command(
     policy = parse_options(strategy or whole, groups)
     workspace = open_workspace()
     try:
+        if forget:
+            return _forget(workspace, paths)
         found = unmerged(workspace, paths)
         if not found:
             raise NothingToResolve(
-                "no tracked checkpoint is unmerged" + (f" at {', '.join(paths)}" if paths else ""),
+                "no tracked checkpoint is unmerged" + (f" at {', '.join(map(printable, paths))}" if paths else ""),
                 hint="git status shows what is; git merge BRANCH begins a merge",
             )
         fisher = read_fisher(workspace, (fisher_ours, fisher_theirs)) if fisher_ours and fisher_theirs else ()
-        return max(_resolve(workspace, item, policy, fisher) for item in found)
+        return _resolve_all(workspace, found, policy, fisher)
     finally:
         workspace.close()
 
 
+def _forget(workspace: Workspace, paths: tuple[str, ...]) -> int:
+    """Forget what was chosen for these files; the same conflict is one again then."""
+    below = [os.path.relpath(os.path.abspath(path), workspace.repository.root).replace(os.sep, "/") for path in paths]
+    count = sum(memory(workspace, path).forget() for path in below) if paths else forget_all(workspace)
+    click.echo(f"forgot {plural(count, 'choice')}")
+    return Exit.OK
+
+
 def unmerged(workspace: Workspace, paths: tuple[str, ...]) -> list[Unmerged]:
-    """Checkpoints with conflict stages in the index."""
-    stages: dict[str, dict[str, tuple[str, str]]] = {}
-    for line in os.fsdecode(ask_git("ls-files", "-u", "-z", "--full-name", "--", *paths)).split("\0")[:-1]:
+    """Checkpoints with conflict stages in the index, or, for those named, that had some until they were added.
+
+    Raises :class:`NothingToResolve` for a path that is neither.
+    """
+    if not paths:
+        return _staged(workspace, _stages("-u"))
+    open_now = {path: _stages("-u", path) for path in paths}
+    found = {path: stages or _stages("--resolve-undo", path) for path, stages in open_now.items()}
+    items = {path: _staged(workspace, stages) for path, stages in found.items()}
+    for path, those in items.items():
+        if not those and any(items.values()):
+            raise NothingToResolve(f"{printable(path)}: is no unmerged checkpoint, so nothing was resolved")
+    return list({item.path: item for those in items.values() for item in those}.values())
+
+
+_Stages = dict[str, dict[str, tuple[str, str]]]
+"""Mode and blob by stage, by path."""
+
+
+def _stages(which: str, *paths: str) -> _Stages:
+    """The conflict stages that the index has, or had. Paths are names, and no patterns."""
+    answer = ask_git("--literal-pathspecs", "ls-files", which, "-z", "--full-name", "--", *paths)
+    stages: _Stages = {}
+    for line in os.fsdecode(answer).split("\0")[:-1]:
         fields, _, path = line.partition("\t")
         mode, blob, stage = fields.split(" ")
         stages.setdefault(path, {})[stage] = mode, blob
+    return stages
+
+
+def _staged(workspace: Workspace, stages: _Stages) -> list[Unmerged]:
     handled = filtered(workspace, list(stages))
     return [
         Unmerged(
@@ -120,72 +160,89 @@ def unmerged(workspace: Workspace, paths: tuple[str, ...]) -> list[Unmerged]:
     ]
 
 
-def _resolve(workspace: Workspace, item: Unmerged, policy: Policy, fisher: tuple[Manifest, ...]) -> int:
+def _resolve_all(workspace: Workspace, found: Sequence[Unmerged], policy: Policy, fisher: tuple[Manifest, ...]) -> int:
+    """Decide every file, then write them one after the other."""
+    decided = []
+    for item in found:
+        versions = _versions(workspace, item, fisher)
+        chosen = _chosen(workspace, item.path, versions, policy)
+        if chosen is None:
+            warn("nothing was written")
+            return Exit.FAILED
+        decided.append((item, versions, chosen))
+    for item, versions, chosen in decided:
+        if whole := _taken_whole(versions, chosen.policy):
+            _write(workspace, item, whole)
+            click.echo(f"{printable(item.path)}: the whole file is taken from {chosen.policy.text}")
+        else:
+            _resolve(workspace, item, versions, chosen)
+    return Exit.OK
+
+
+def _taken_whole(versions: Versions, policy: Policy) -> Manifest | None:
+    """The version to take, where files of different formats leave nothing but that."""
+    place = side(policy.default.strategy.name, len(versions.manifests)) if policy.default else None
+    if place is None or policy.overrides or len({manifest.format for manifest in versions.manifests}) == 1:
+        return None
+    return versions.base if place == BASE else versions.manifests[place]
+
+
+def _versions(workspace: Workspace, item: Unmerged, fisher: tuple[Manifest, ...]) -> Versions:
     base, ours, theirs = (workspace.manifest(blob) if blob else None for blob in item.blobs)
-    name = shlex.quote(item.path)
     if ours is None or theirs is None:
         missing = "our" if ours is None else "their"
+        name = typed(item.path)
         raise StillOpen(
-            f"{item.path}: {missing} side deleted it, or has no manifest there",
+            f"{printable(item.path)}: {missing} side deleted it, or has no manifest there",
             hint=f"keep it: git add -- {name}\nor delete it: git rm -- {name}",
         )
-    versions = Versions(base, (ours, theirs), fisher=fisher)
+    return Versions(base, (ours, theirs), fisher=fisher)
+
+
+def _resolve(workspace: Workspace, item: Unmerged, versions: Versions, chosen: Chosen) -> None:
     past = memory(workspace, item.path)
-    chosen = _chosen(workspace, item.path, versions, policy)
-    if chosen is None:
-        warn(f"{item.path}: nothing was decided and nothing written")
-        return Exit.FAILED
     with Progress("merge") as progress:
         workspace.progress = progress.advance
         merged = merger(workspace).merge(
-            versions,
-            chosen.policy,
-            # What the options say counts more than what was said before; patterns alone leave the rest to memory.
-            lambda decision: None if chosen.policy.choice(decision.name) else recalled(past, decision),
-            workspace.settings.seed,
+            versions, chosen.policy, lambda decision: recalled(past, chosen, decision), workspace.settings.seed
         )
-    if merged.conflicts:
-        raise StillOpen(
-            summary(item.path, versions, merged, chosen),
-            hint=f"nothing was written; decide the rest too: git theta resolve {name} --group GLOB=ours",
-        )
-    _note(past, merged)
-    _write(workspace, item, merged)
-    click.echo(summary(item.path, versions, merged, chosen))
-    return Exit.OK
+        table = Table.of(item.path, versions, merged, by_default=False)
+        if merged.conflicts:
+            rows = "\n".join(
+                [f"{printable(item.path)}: these are not decided, so it was not written", *table.undecided()]
+            )
+            raise StillOpen(
+                rows, hint="for these, add --group GLOB=ours to the command, or theirs, or another strategy"
+            )
+        _write(workspace, item, merged.manifest)
+    note(past, merged)
+    click.echo("\n".join(table.lines()))
 
 
 def _chosen(workspace: Workspace, path: str, versions: Versions, policy: Policy) -> Chosen | None:
     """By the options, else by asking; None when the person left."""
     if policy.default:
         return Chosen(policy, "options")
+    usual = chosen_policy(workspace, path)
     if policy.overrides:  # patterns alone: the rest as a merge would have it
-        return Chosen(Policy(chosen_policy(workspace, path).policy.default, policy.overrides), "options")
+        return Chosen(Policy(usual.policy.default, policy.overrides), "options")
+    if not open_conflicts(workspace, versions):
+        return Chosen(Policy(None), "options")
     if not in_terminal():
-        raise click.UsageError("there is no terminal to ask at: give --strategy, --ours, --theirs, --base or --group")
-    from git_theta.cli.choosing import ask
-
+        raise StillOpen(
+            f"{printable(path)}: there is no terminal to ask at",
+            hint=f"git theta resolve {typed(path)} --strategy average, or --ours, --theirs, --base, --group GLOB=ours",
+        )
     answer = ask(workspace, path, versions)
     return Chosen(answer, "terminal") if answer else None
 
 
-def _note(past: Memory, merged: Merged) -> None:
-    """Remember what was chosen wherever both sides had changed a group."""
-    chosen = []
-    for decision, action in merged.groups:
-        if decision.verdict is Verdict.BOTH and not isinstance(action, Stop):
-            choice = action.choice if isinstance(action, Combine) else action.chosen
-            if choice:
-                chosen.append((decision, choice.text))
-    past.note(chosen)
-
-
-def _write(workspace: Workspace, item: Unmerged, merged: Merged) -> None:
+def _write(workspace: Workspace, item: Unmerged, manifest: Manifest) -> None:
     """The checkpoint into the worktree, its manifest into the index."""
     root = workspace.repository.root
-    blob = ask_git("hash-object", "-w", "--stdin", cwd=root, stdin=render(merged.manifest)).decode().strip()
+    blob = ask_git("hash-object", "-w", "--stdin", cwd=root, stdin=render(manifest)).decode().strip()
     path = item.path.encode("utf-8", "surrogateescape")
-    status = write_file(workspace, merged.manifest, absolute(workspace, item.path), item.mode == "100755")
+    status = write_file(workspace, manifest, absolute(workspace, item.path), item.mode == "100755")
     entry = b"%s %s\t%s\0" % (item.mode.encode(), blob.encode(), path)
     # The first line takes all stages of the path away.
     ask_git("update-index", "-z", "--index-info", cwd=root, stdin=b"0 %s\t%s\0" % (b"0" * len(blob), path) + entry)

@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from git_theta.gitio.process import ask_git
+from git_theta.gitio.process import GitFailed, ask_git
 from git_theta.gitio.repository import Repository
 
 _PREFIX = "theta-merge-"
+_WORKTREE = "worktree"
 _OWNER = "owner"
 """The file that says who works there: host and process."""
 
@@ -37,7 +38,7 @@ def scratch_worktree(repository: Repository, commit: str) -> Iterator[Path]:
     """A worktree at ``commit``, removed in the end."""
     _remove_abandoned(repository)
     parent = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=repository.common_dir))
-    folder = parent / "worktree"
+    folder = parent / _WORKTREE
     try:
         (parent / _OWNER).write_text(f"{socket.gethostname()} {os.getpid()}\n")
         git_there(repository.root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
@@ -57,10 +58,15 @@ def git_there(folder: Path, *arguments: str) -> bytes:
 
 
 def _remove_abandoned(repository: Repository) -> None:
-    """Remove what processes left that were killed."""
-    abandoned = [folder for folder in repository.common_dir.glob(f"{_PREFIX}*") if _is_abandoned(folder)]
-    if abandoned:
-        _remove(repository, abandoned)
+    """Remove what processes left that were killed, and what Git still has of worktrees that are gone."""
+    folders = [folder for folder in repository.common_dir.glob(f"{_PREFIX}*") if _is_abandoned(folder)]
+    listed = os.fsdecode(ask_git("worktree", "list", "--porcelain", cwd=repository.root)).splitlines()
+    for line in listed:
+        parent = Path(line.removeprefix("worktree ")).parent
+        if line.startswith("worktree ") and parent.name.startswith(_PREFIX) and not parent.exists():
+            folders.append(parent)
+    if folders:
+        _remove(repository, folders)
 
 
 def _is_abandoned(folder: Path) -> bool:
@@ -85,5 +91,7 @@ def _is_abandoned(folder: Path) -> bool:
 
 def _remove(repository: Repository, folders: list[Path]) -> None:
     for folder in folders:
+        with contextlib.suppress(GitFailed):  # Git locks a worktree while it makes it, and then never prunes it
+            ask_git("worktree", "unlock", str(folder / _WORKTREE), cwd=repository.root)
         shutil.rmtree(folder, ignore_errors=True)
     ask_git("worktree", "prune", cwd=repository.root)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from collections.abc import Sequence
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
@@ -27,6 +29,18 @@ def plural(count: int, noun: str) -> str:
 def printable(name: str) -> str:
     """A name as it is, or as a JSON string when a terminal could misread it."""
     return name if name.isprintable() and name and not name.startswith('"') else json.dumps(name)
+
+
+def typed(path: str) -> str:
+    """A path as somebody would type it in a shell, whatever is in it; one that begins with a dash is no option."""
+    if path.startswith("-"):
+        path = f"./{path}"
+    if path.isprintable():
+        return shlex.quote(path)
+    escaped = "".join(
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in "'\\" else f"\\x{byte:02x}" for byte in os.fsencode(path)
+    )
+    return f"$'{escaped}'"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

@@ -253,13 +253,15 @@ SETTINGS: tuple[Setting[Any], ...] = (
 class Effective(Generic[T]):
     """The value in force and where it comes from: ``default``, a variable, or a configuration file and scope.
 
-    With a ``problem`` what is written there means nothing, and the value is the default.
+    With a ``problem`` what is written there means nothing, and the value is the default. ``remedy`` is what to type to
+    take the value back.
     """
 
     setting: Setting[T]
     value: T
     origin: str
     problem: BadSetting | None = None
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +395,7 @@ def _effective(setting: Setting[T], variable: str | None, configured: Mapping[st
     else:
         return Effective(setting, setting.default(), DEFAULT)
     try:
-        return Effective(setting, setting.parse(text), origin)
+        return Effective(setting, setting.parse(text), origin, remedy=remedy)
     except ValueError as expected:
         problem = BadSetting(f"{setting.name} is {text!r} ({origin}), expected {expected}", hint=remedy)
-        return Effective(setting, setting.default(), origin, problem)
+        return Effective(setting, setting.default(), origin, problem, remedy)

@@ -79,15 +79,43 @@ def groups_of(manifest: Manifest | None) -> dict[str, Held]:
     return held
 
 
-def decide(base: Mapping[str, T], versions: Sequence[Mapping[str, T]]) -> list[Decision[T]]:
-    """One decision for every key that the base or a version has; those of the base alone are left out."""
+Between = Mapping[tuple[int, int], Mapping[str, T]]
+"""What pairs of versions, by their places, have from a common ancestor of their own."""
+
+
+def decide(
+    base: Mapping[str, T], versions: Sequence[Mapping[str, T]], between: Between[T] | None = None
+) -> list[Decision[T]]:
+    """One decision for every key that the base or a version has; those of the base alone are left out.
+
+    Of more than two versions some may be closer to each other than to the base. ``between`` has their own ancestors:
+    a version that did not touch a key since one of them, where the other did, has nothing to say about it.
+    """
     return [
-        _judge(name, base.get(name), tuple(version.get(name) for version in versions)) for name in in_place(versions)
+        _judge(
+            name,
+            base.get(name),
+            tuple(version.get(name) for version in versions),
+            {pair: ancestor.get(name) for pair, ancestor in (between or {}).items()},
+        )
+        for name in in_place(versions)
     ]
 
 
-def _judge(name: str, base: T | None, versions: tuple[T | None, ...]) -> Decision[T]:
-    changed = tuple(at for at, value in enumerate(versions) if value != base)
+def _judge(
+    name: str, base: T | None, versions: tuple[T | None, ...], between: Mapping[tuple[int, int], T | None]
+) -> Decision[T]:
+    differing = {at for at, value in enumerate(versions) if value != base}
+    steps = {
+        (at, other)
+        for pair, ancestor in between.items()
+        for at, other in (pair, pair[::-1])
+        if versions[at] == ancestor and versions[other] != ancestor
+    }
+    overtaken = {at for at, _ in steps}
+    # Whoever overtook another changed it, even back to what the base has.
+    latest = (differing | {other for _, other in steps}) - overtaken
+    changed = tuple(sorted(latest or differing))
     if not changed:
         return Decision(name, Verdict.UNCHANGED, base, versions, changed, OURS)
     first = versions[changed[0]]

@@ -7,7 +7,7 @@ several; the objects of what was made are in the store before the result is retu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
 
@@ -48,13 +48,14 @@ class DifferentContainers(ThetaError):
 @dataclass(frozen=True, slots=True)
 class Versions:
     """What is merged: ours first, then the others. ``names`` is what people call them; weights and Fisher diagonals
-    are in the same order."""
+    are in the same order. ``between`` are common ancestors of pairs of several versions, by their places."""
 
     base: Manifest | None
     manifests: tuple[Manifest, ...]
     names: tuple[str, ...] = ("ours", "theirs")
     weights: tuple[float, ...] | None = None
     fisher: tuple[Manifest, ...] = ()
+    between: Mapping[tuple[int, int], Manifest | None] = field(default_factory=dict)
 
     @property
     def all(self) -> tuple[Manifest, ...]:
@@ -130,7 +131,7 @@ class Merger:
         missing = {oid: reasons.get(oid, "nobody has it") for oid in away}
         return Merged(manifest, tuple(settled), tuple(leaves), missing)
 
-    def settle_leaves(self, versions: Versions, policy: Policy) -> list[tuple[Decision[Fingerprint], Action]]:
+    def leaves(self, versions: Versions, policy: Policy) -> list[tuple[Decision[Fingerprint], Action]]:
         """What would be done about every value besides tensors; reads the skeletons, and brings them if need be."""
         table = {stored.oid: stored for manifest in versions.all for stored in manifest.objects}
         self._bring(_closed([manifest.skeleton.where for manifest in versions.all], table))
@@ -201,7 +202,8 @@ def settle(
     if len(set(formats)) > 1:
         sides = ", ".join(f"{name} is {format}" for name, format in zip(versions.names, formats, strict=True))
         raise DifferentContainers(f"files of different formats cannot be merged: {sides}")
-    decisions = decide(groups_of(versions.base), [groups_of(manifest) for manifest in versions.manifests])
+    between = {pair: groups_of(ancestor) for pair, ancestor in versions.between.items()}
+    decisions = decide(groups_of(versions.base), [groups_of(manifest) for manifest in versions.manifests], between)
     fisher = [groups_of(manifest) for manifest in versions.fisher]
     return list(zip(decisions, plan(decisions, policy, remembered, fisher), strict=True))
 

@@ -7,21 +7,24 @@ and where none can there is a conflict that says why.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from git_theta.errors import Exit, ThetaError
 from git_theta.globs import matches
 from git_theta.merge.decide import OURS, Decision, Held, Verdict
 from git_theta.merge.leaves import Fingerprint
-from git_theta.merge.registry import Choice, parse
+from git_theta.merge.registry import STOP, Choice, parse
 from git_theta.model import Inline
 from git_theta.tensors.elements import elements, numbers
 
 BASE = -1
 """The place of the base among the versions, for whoever takes it back."""
 
-STOP = "conflict"
-"""The policy that decides nothing."""
+ASK = "ask"
+"""The word, in a policy's place, for asking at the terminal."""
+
+BOTH_CHANGED = "both sides changed it"
+"""Why there is a conflict where nothing more is to be said."""
 
 COUNTER = "num_batches_tracked"
 """The buffer in which batch normalisation counts: of two counts the larger is closer to the truth."""
@@ -29,10 +32,14 @@ COUNTER = "num_batches_tracked"
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """The value of the version at this place, or of the :data:`BASE`; it may be absent there. ``chosen`` by whom."""
+    """The value of the version at this place, or of the :data:`BASE`; it may be absent there.
+
+    ``chosen`` by which strategy; ``remembered`` where somebody chose it before.
+    """
 
     place: int
     chosen: Choice | None = None
+    remembered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +53,15 @@ class Combine:
     places: tuple[int, ...]
     with_base: bool
     fisher: tuple[Held, ...] = ()
+    remembered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A conflict, and why; ours stands for now."""
+    """A conflict, and why; ours stands for now. ``lacks_fisher`` where files with Fisher diagonals would decide it."""
 
     why: str
+    lacks_fisher: bool = False
 
 
 Action = Take | Combine | Stop
@@ -105,6 +114,8 @@ def parse_policy(text: str, default: Choice | None = None) -> Policy:
 
 def parse_choice(text: str) -> Choice | None:
     """A strategy with its parameters; None for ``conflict``."""
+    if text == ASK:
+        raise BadPolicy(f"{ASK} stands alone, not for some groups", hint="git config theta.merge ask")
     return None if text == STOP else parse(text)
 
 
@@ -118,16 +129,23 @@ def plan(
     remembered: Remembered = lambda _: None,
     fisher: Sequence[Mapping[str, Held]] = (),
 ) -> Iterator[Action]:
-    """What is done about each decision, in their order. ``fisher`` are the versions' diagonals, if files gave them."""
+    """What is done about each decision, in their order. ``fisher`` are the versions' diagonals, if files gave them.
+
+    What is remembered decides conflicts, and overrules no strategy.
+    """
     for decision in decisions:
         if decision.verdict is not Verdict.BOTH:
             yield Take(decision.taken)
-        else:
-            yield _settle(decision, remembered(decision) or policy.choice(decision.name), fisher)
+            continue
+        action = decide_by(decision, policy.choice(decision.name), fisher)
+        if isinstance(action, Stop) and (before := remembered(decision)):
+            again = decide_by(decision, before, fisher)
+            action = action if isinstance(again, Stop) else replace(again, remembered=True)
+        yield action
 
 
-def _settle(decision: Decision[Held], choice: Choice | None, fisher: Sequence[Mapping[str, Held]]) -> Action:
-    """What becomes of a group that both sides changed."""
+def decide_by(decision: Decision[Held], choice: Choice | None, fisher: Sequence[Mapping[str, Held]] = ()) -> Action:
+    """What ``choice`` makes of a group that both sides changed."""
     if choice is not None and (place := side(choice.strategy.name, len(decision.versions))) is not None:
         return Take(place, choice)
     obstacle = _obstacle(decision)
@@ -136,7 +154,7 @@ def _settle(decision: Decision[Held], choice: Choice | None, fisher: Sequence[Ma
     counter = _larger(decision)
     if counter is not None:
         return Take(counter)
-    return Stop("both sides changed it") if choice is None else _fitting(decision, choice, fisher)
+    return Stop(BOTH_CHANGED) if choice is None else _fitting(decision, choice, fisher)
 
 
 def plan_leaves(decisions: Sequence[Decision[Fingerprint]], policy: Policy) -> Iterator[Action]:
@@ -147,7 +165,7 @@ def plan_leaves(decisions: Sequence[Decision[Fingerprint]], policy: Policy) -> I
         if decision.verdict is not Verdict.BOTH:
             yield Take(decision.taken)
         else:
-            yield Stop("both sides changed it") if place is None else Take(place, choice)
+            yield Stop(BOTH_CHANGED) if place is None else Take(place, choice)
 
 
 def side(strategy: str, versions: int) -> int | None:
@@ -207,7 +225,7 @@ def _fitting(decision: Decision[Held], choice: Choice, fisher: Sequence[Mapping[
             return Stop(f"{choice.text} has {len(value)} weights, and {several} versions changed it")
     diagonals = _diagonals(decision, first, fisher)
     if strategy.needs_fisher and not diagonals:
-        return Stop(f"{strategy.name} needs --fisher-ours and --fisher-theirs, files that have it in this shape")
+        return Stop(f"no files have its Fisher diagonals, which {strategy.name} needs", lacks_fisher=True)
     return Combine(choice, decision.changed, with_base, diagonals)
 
 

@@ -39,6 +39,9 @@ BUILT_IN: dict[str, str] = {
 }
 """Name to module of :mod:`git_theta.merge.strategies`, whose ``STRATEGIES`` has it."""
 
+STOP = "conflict"
+"""What stands in a strategy's place for deciding nothing."""
+
 GROUP = "git_theta.merges"
 
 
@@ -64,15 +67,25 @@ class Choice:
     def combine(self, task: Task) -> Iterator[Block]:
         """The merged numbers. Infinities and NaN go the way IEEE 754 says, without a warning.
 
-        Raises :class:`~git_theta.errors.ThetaError` from the strategy and from whoever reads the operands.
+        Raises :class:`~git_theta.errors.ThetaError` from the strategy and from whoever reads the operands; whatever
+        else a plug-in raises becomes one.
         """
         arguments = {p.argument: self.params.get(p.name, p.default) for p in self.strategy.parameters}
-        with np.errstate(all="ignore"):
-            blocks = self.strategy.function(task, **arguments)
+        blocks: Iterator[Block] | None = None
         made = 0
         while True:
-            with np.errstate(all="ignore"):  # not around the yield: there the caller's own setting must stand
-                block = next(blocks, None)
+            try:
+                with np.errstate(all="ignore"):  # not around the yield: there the caller's own setting must stand
+                    blocks = blocks if blocks is not None else iter(self.strategy.function(task, **arguments))
+                    block = next(blocks, None)
+                    block = block if block is None else np.ravel(np.asarray(block, np.float64))
+            except (ThetaError, OSError, MemoryError, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # a plug-in may even try to exit
+                if self.strategy.function.__module__.startswith("git_theta."):
+                    raise
+                why = f"{type(error).__name__}: {error}"
+                raise StrategyError(f"{task.name}: the strategy {self.strategy.name} failed with {why}") from error
             if block is None:
                 break
             made += len(block)
@@ -93,8 +106,16 @@ def find(name: str) -> Strategy:
         return next(strategy for strategy in strategies if strategy.name == name)
     plugins = _plugins()
     if name not in plugins:
-        raise BadStrategy(f"no merge strategy is called {name!r}", hint=_nearest(name, names()))
-    strategy = plugins[name]()
+        raise BadStrategy(f"no merge strategy is called {name!r}", hint=_nearest(name, [*names(), STOP]))
+    try:
+        strategy = plugins[name]()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise BadStrategy(
+            f"the strategy {name} cannot be loaded: {type(error).__name__}: {error}",
+            hint=f"mend or remove the package that brings it (entry point {name} of {GROUP})",
+        ) from error
     if not isinstance(strategy, Strategy) or strategy.name != name:
         raise BadStrategy(f"the entry point {name!r} of {GROUP} loads {strategy!r}, expected a Strategy of that name")
     return strategy

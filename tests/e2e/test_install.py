@@ -24,7 +24,7 @@ EXPECTED = {
     "diff.theta.textconv": "git-theta textconv",
     "diff.theta.binary": "true",
     "merge.theta.name": "parameter groups of a checkpoint",
-    "merge.theta.driver": "git-theta merge-driver %O %A %B %L %P",
+    "merge.theta.driver": "git-theta merge-driver -- %O %A %B %L %P",
     "merge.theta.recursive": "binary",
 }
 

@@ -279,7 +279,7 @@ def test_resolve_finishes(conflict: GitRepo, option: str, steps: int) -> None:
 
 def test_resolve_writes_nothing_while_something_is_open(conflict: GitRepo) -> None:
     done = conflict.run("git", "theta", "resolve", "--strategy", "average", code=1)
-    assert b"nothing was written" in done.stderr
+    assert b"it was not written" in done.stderr
     assert len(conflict.git("ls-files", "--unmerged", MODEL).splitlines()) == 3
 
 
@@ -301,6 +301,74 @@ def test_what_was_chosen_is_remembered(conflict: GitRepo) -> None:
     assert conflict.read(MODEL) == counted(3, a=1, e=2)
 
 
+def test_memory_overrules_nobody_and_can_be_told_to_forget(both: GitRepo) -> None:
+    """It answers where a setting that stays leaves a conflict, and says so; never what somebody wants just now."""
+    ours = both.git("rev-parse", "HEAD")
+    both.git("config", "theta.merge", "conflict")
+    both.git("merge", "topic", code=1)
+    both.theta("resolve", "--theirs")
+
+    def merge_again(code: int, strategy: str = "") -> str:
+        both.git("reset", "--hard", "--quiet", ours)
+        env = {"GIT_THETA_MERGE": strategy} if strategy else {}
+        return both.run("git", "merge", "--quiet", "topic", env=env, code=code).stderr.decode()
+
+    said = merge_again(0)
+    assert "taken from theirs, remembered: c" in said
+    assert "git theta resolve --forget" in said
+    merge_again(1, "conflict")
+    merge_again(0, "average")
+    check_combined(both.read(MODEL), AVERAGE)
+    assert "forgot 1 choice" in both.theta("resolve", "--forget", MODEL)
+    merge_again(1)
+
+
+def test_a_choice_is_remembered_for_its_own_file_and_once_it_is_written(both: GitRepo) -> None:
+    both.git("-c", "theta.merge=conflict", "merge", "topic", code=1)
+    both.write(".git/index.lock", b"")
+    both.run("git", "theta", "resolve", "--ours", code=None)
+    both.path.joinpath(".git/index.lock").unlink()
+    assert "forgot 0 choices" in both.theta("resolve", "--forget")
+    both.theta("resolve", "--theirs")
+    assert "forgot 0 choices" in both.theta("resolve", "--forget", "other.safetensors")
+    assert "forgot 1 choice" in both.theta("resolve", "--forget")
+
+
+def test_what_was_added_undecided_can_still_be_resolved_by_name(conflict: GitRepo) -> None:
+    conflict.git("add", MODEL)
+    conflict.run("git", "theta", "resolve", "--theirs", code=1)
+    conflict.theta("resolve", MODEL, "--theirs")
+    assert conflict.read(MODEL) == counted(3, a=1, e=2)
+    assert status(conflict) == f"M  {MODEL}"
+
+
+def test_a_name_that_looks_like_an_option_or_a_pattern_is_merged_and_resolved(repo: GitRepo) -> None:
+    names = ["-d.safetensors", ":colon.safetensors", "[x]*.safetensors"]
+    for branch, steps in (("main", 1), ("topic", 3), ("main", 2)):
+        repo.git("checkout", "--quiet", *(["-b"] if branch == "topic" else []), branch, code=None)
+        for name in names:
+            repo.write(name, counted(steps))
+        repo.commit(str(steps))
+    said = repo.run("git", "merge", "topic", code=1).stderr.decode()
+    assert "git theta resolve ./-d.safetensors" in said
+    done = repo.run(
+        "git", "theta", "resolve", "--theirs", "nothing.safetensors", *(f"./{name}" for name in names), code=1
+    )
+    assert b"nothing.safetensors: is no unmerged checkpoint" in done.stderr
+    repo.theta("resolve", "--theirs", *(f"./{name}" for name in names))
+    assert {repo.read(name) for name in names} == {counted(3)}
+
+
+def test_files_of_different_formats_can_only_be_taken_whole(repo: GitRepo, tmp_path: Path) -> None:
+    arrays = tmp_path / "arrays.npz"
+    np.savez(arrays, a=noise("a", 2))
+    diverge(repo, checkpoint(), checkpoint(a=1), arrays.read_bytes())
+    assert b"different formats" in repo.run("git", "merge", "topic", code=1).stderr
+    repo.run("git", "theta", "resolve", "--strategy", "average", code=1)
+    repo.theta("resolve", "--theirs")
+    assert repo.read(MODEL) == arrays.read_bytes()
+
+
 def test_a_rebase_asks_about_a_group_once(counters_differ: GitRepo, tmp_path: Path) -> None:
     repo = duplicate(counters_differ, tmp_path)
     for steps in range(4, 9):
@@ -320,7 +388,7 @@ def test_the_three_versions_beside_the_file(both: GitRepo) -> None:
 
 
 def test_a_driver_that_is_killed_loses_nothing(both: GitRepo) -> None:
-    both.git("config", "merge.theta.driver", "git-theta merge-driver %O %A %B %L %P & kill -9 $!; kill -9 $$")
+    both.git("config", "merge.theta.driver", "git-theta merge-driver -- %O %A %B %L %P & kill -9 $!; kill -9 $$")
     both.git("merge", "topic", code=None)
     both.git("merge", "--abort", code=None)
     both.git("reset", "--hard", "--quiet")

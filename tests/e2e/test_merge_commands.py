@@ -74,8 +74,9 @@ def test_weights_that_count_for_nothing_are_said(repo: GitRepo) -> None:
 
 def test_a_dry_run_changes_nothing(repo: GitRepo) -> None:
     before = objects(repo)
-    said = repo.theta("merge", "math", "code", "--dry-run").splitlines()
-    assert [line.split() for line in said[1:]] == [["ours", "a"], ["average", "c"], ["math", "d"], ["code", "e"]]
+    said = [" ".join(line.split()) for line in repo.theta("merge", "math", "code", "--dry-run").splitlines()]
+    assert {"unchanged 2", "ours 1 a", "math 1 d", "code 1 e", "combined 1 average: c"} <= set(said)
+    assert any(line.startswith("possible conflict") for line in said)
     check_untouched(repo)
     assert objects(repo) == before
 
@@ -94,6 +95,7 @@ def test_what_a_killed_merge_left_is_removed_by_the_next(repo: GitRepo) -> None:
     assert done.returncode
     left = list((repo.path / ".git").glob("theta-merge-*"))
     assert left
+    repo.git("worktree", "lock", str(left[0] / "worktree"))  # as Git does while it makes one
     assert len(repo.git("worktree", "list").splitlines()) == 2
     repo.theta("merge", "math", "--test", f"ls -d {shlex.quote(str(left[0]))}; test $? -ne 0")
     assert len(repo.git("worktree", "list").splitlines()) == 1
@@ -127,6 +129,35 @@ def test_a_branch_that_is_ahead_is_a_fast_forward_and_one_behind_is_nothing(repo
     assert repo.git("rev-parse", "HEAD") == repo.git("rev-parse", "ahead")
     assert "Already up to date" in repo.theta("merge", "ahead")
     assert repo.run("git", "theta", "merge", "nowhere", code=1).stderr.startswith(b"git-theta: 'nowhere' is no branch")
+
+
+def test_only_branches_that_are_no_part_of_another_are_merged(repo: GitRepo) -> None:
+    """Otherwise what was merged before would pull again on what came after it."""
+    repo.git("checkout", "--quiet", "-b", "further", "math")
+    repo.write(MODEL, checkpoint("abcdef", c=9, d=1))
+    repo.commit("further")
+    repo.git("checkout", "--quiet", "main")
+    repo.git("merge", "--quiet", "-X", "ours", "math")
+    repo.write(MODEL, checkpoint("abcdef", c=5, a=1, d=1))
+    repo.commit("trained on")
+    done = repo.run("git", "theta", "merge", "code", "math", "code", "main")
+    assert b"math is a part of what is merged already" in done.stderr
+    assert repo.git("log", "-1", "--format=%P").split() == repo.git("rev-parse", "main~1", "code").splitlines()
+    assert repo.read(MODEL) == save({**load(checkpoint(a=1, d=1, e=1)), "c": mean(5, 3)})
+
+
+def test_of_branches_that_share_a_step_the_later_one_counts(repo: GitRepo) -> None:
+    """Theirs went on from where another branch still is; and a current branch behind a branch follows it."""
+    repo.git("checkout", "--quiet", "-b", "later", "math")
+    repo.write(MODEL, checkpoint("abcdef", c=9, d=1))
+    repo.commit("later")
+    repo.git("checkout", "--quiet", "-b", "beside", "math")
+    repo.write(MODEL, checkpoint("abcdef", c=2, d=1, b=1))
+    repo.commit("beside")
+    repo.git("checkout", "--quiet", "main~1")
+    repo.theta("merge", "beside", "later")
+    assert repo.read(MODEL) == checkpoint("abcdef", b=1, c=9, d=1)
+    assert repo.git("log", "-1", "--format=%P").split() == repo.git("rev-parse", "beside", "later").splitlines()
 
 
 # outside of repositories
@@ -193,9 +224,20 @@ def test_resolving_at_a_terminal(repo: GitRepo) -> None:
     assert repo.git("ls-files", "--unmerged") == ""
 
 
+def test_what_was_chosen_at_a_terminal_can_be_seen_and_chosen_again(repo: GitRepo) -> None:
+    repo.git("-c", "theta.merge=conflict", "merge", "math", code=1)
+    shown = typed(repo, ["git", "theta", "resolve"], "help\n1\nc fisher\n1 theirs\nlist\n1 ours\ndone\n")
+    assert shown.count("Type WHICH CHOICE") == 2
+    assert "1 what? For example: 1 ours" in shown
+    assert "no files have its Fisher diagonals" in shown
+    assert "= theirs" in shown
+    assert repo.read(MODEL) == checkpoint(a=1, c=4, d=1)
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h")
+
+
 def test_leaving_the_terminal_writes_nothing(repo: GitRepo) -> None:
     repo.git("-c", "theta.merge=conflict", "merge", "math", code=1)
-    assert "nothing written" in typed(repo, ["git", "theta", "resolve"], "1 theirs\nquit\n")
+    assert "nothing was written" in typed(repo, ["git", "theta", "resolve"], "1 theirs\nquit\n")
     assert len(repo.git("ls-files", "--unmerged").splitlines()) == 3
 
 

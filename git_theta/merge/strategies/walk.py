@@ -5,6 +5,7 @@ What always holds: every pass reads each operand once from the first number to t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -111,6 +112,8 @@ def weights(task: Task, weight: Weights) -> tuple[float, ...]:
 def total(task: Task, given: Sequence[float]) -> float:
     """The sum of weights, by which they are divided; raises :class:`StrategyError` where it is 0 but for rounding."""
     amount = sum(given)
+    if not math.isfinite(amount):
+        raise StrategyError(f"{task.name}: the sum of the weights is too large for a number", hint="give smaller ones")
     if abs(amount) <= 1e-12 * sum(map(abs, given)):
         raise StrategyError(f"{task.name}: weights that sum to 0 cannot be normalised", hint="give others")
     return amount

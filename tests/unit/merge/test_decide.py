@@ -78,3 +78,21 @@ def test_every_key_once_and_ours_in_its_own_order(base: list[str], ours: list[st
     names = [decision.name for decision in decide(dict.fromkeys(base, 0), versions)]
     assert sorted(names) == sorted({*ours, *theirs})
     assert [name for name in names if name in ours] == ours
+
+
+@pytest.mark.parametrize(
+    ("versions", "shared", "taken"),
+    [
+        ((0, 5, 7), {(1, 2): 5}, 2),  # the third went on from where the second stands
+        ((0, 5, 0), {(1, 2): 5}, 2),  # ... back to what the base has
+        ((5, 5, 7), {(0, 1): 5, (0, 2): 5, (1, 2): 5}, 2),
+        ((0, 5, 7), {(1, 2): 0}, None),  # both went from the base
+        ((0, 5, 7), {}, None),
+    ],
+)
+def test_a_version_that_another_went_on_from_has_nothing_to_say(
+    versions: tuple[int, ...], shared: dict[tuple[int, int], int], taken: int | None
+) -> None:
+    between = {pair: {"w": value} for pair, value in shared.items()}
+    (decision,) = decide({"w": 0}, [{"w": value} for value in versions], between)
+    assert (decision.taken if decision.verdict is not Verdict.BOTH else None) == taken

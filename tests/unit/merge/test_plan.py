@@ -107,7 +107,7 @@ def test_fisher_is_a_conflict_wherever_a_diagonal_is_missing() -> None:
     for diagonals in ([], [{"w": held(4)}, {}], [{"w": held(4)}, {"w": held(5, shape=(1, 2))}]):
         (action,) = plan(decisions, parse_policy("fisher"), fisher=diagonals)
         assert isinstance(action, Stop)
-        assert "--fisher-ours" in action.why
+        assert action.lacks_fisher
     (action,) = plan(decisions, parse_policy("fisher"), fisher=[{"w": held(4)}, {"w": held(5)}])
     assert isinstance(action, Combine)
     assert [diagonal.digest for diagonal in action.fisher] == [f"{at:064x}" for at in (4, 5)]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable, Iterator
 from inspect import signature
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from git_theta.errors import Exit
 from git_theta.merge.registry import BUILT_IN, BadStrategy, Choice, find, names, parse
 from git_theta.merge.strategy import Parameter, Strategy, StrategyError
+from git_theta.merge.task import Block, Task
 from tests.unit.merge.operands import task
 
 
@@ -85,6 +89,29 @@ def test_a_strategy_is_found_by_its_name_and_takes_its_parameters(name: str) -> 
 
 def test_the_built_in_strategies_come_first() -> None:
     assert names()[: len(BUILT_IN)] == list(BUILT_IN)
+
+
+def _leaves(_task: Task) -> Iterator[Block]:
+    sys.exit(0)
+
+
+def _fails(_task: Task) -> Iterator[Block]:
+    raise ValueError("boom")
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (_leaves, "SystemExit: 0"),
+        (_fails, "ValueError: boom"),
+        (lambda _task: None, "TypeError"),
+        (lambda _task: iter(["no numbers"]), "ValueError"),
+    ],
+)
+def test_whatever_a_plugin_raises_is_an_error_that_names_it(function: Callable[..., Iterator[Block]], why: str) -> None:
+    choice = Choice(Strategy("mine", function, "of somebody else"))
+    with pytest.raises(StrategyError, match=f"the strategy mine failed with {why}"):
+        list(choice.combine(task(None, [np.zeros(3), np.ones(3)])))
 
 
 def test_a_strategy_that_makes_too_few_numbers_is_caught() -> None:
