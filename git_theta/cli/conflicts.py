@@ -7,11 +7,11 @@ where one of them has no file, Git's own ``add`` and ``rm`` decide.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from git_theta.cli.text import typed
 from git_theta.cli.tracked import absolute, filtered
 from git_theta.cli.workspace import Workspace
 from git_theta.gitio.process import ask_git
@@ -43,7 +43,7 @@ class Conflict:
     @property
     def way_out(self) -> str:
         """What to type."""
-        name = shlex.quote(self.here)
+        name = typed(self.here)
         if self.mergeable:
             return f"git theta resolve {name}"
         keep = f"git add -- {name} keeps it, " if self.ours or self.theirs else ""

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from git_theta.cli.merge_table import Table
-from git_theta.cli.merging import Chosen, chosen_policy, memory, merger, parse_options, recalled
+from git_theta.cli.merging import Chosen, chosen_policy, memory, merger, parse_options, recalled, warn_of_patterns
 from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
 from git_theta.cli.scratch import git_there, scratch_worktree
@@ -278,6 +278,7 @@ def _merge(workspace: Workspace, heads: Sequence[Head], wish: Wish, test: str | 
         table = Table.of(model.path, model.versions, merged, by_default=not model.chosen.origin)
         click.echo("\n".join(table.lines()))
         _warn_of_weights(model, merged.groups)
+        warn_of_patterns(wish.policy, merged)
     click.echo(f"Merged {', '.join(printable(head.name) for head in heads if head.name != 'ours')} as {commit[:10]}.")
     return Exit.OK
 

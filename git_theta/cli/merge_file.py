@@ -13,7 +13,7 @@ from secrets import token_hex
 import click
 
 from git_theta.cli.merge_table import Table
-from git_theta.cli.merging import parse_options
+from git_theta.cli.merging import parse_options, warn_of_patterns
 from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
 from git_theta.errors import Exit, ThetaError
@@ -94,6 +94,7 @@ def command(
             )
             _write(reader, merged.manifest, target)
     text = "\n".join(Table.of(output, versions, merged, by_default=False).lines())
+    warn_of_patterns(policy, merged)
     if merged.conflicts:
         warn(text, "ours stands for the conflicts in the result; --group GLOB=STRATEGY decides them")
         return Exit.FAILED

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import click
 
+from git_theta.cli.output import warn
+from git_theta.cli.text import printable
 from git_theta.cli.workspace import Workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.attributes import check_attributes
 from git_theta.gitio.config import DEFAULT, MERGE
+from git_theta.globs import matches
 from git_theta.manifest import looks_like_manifest, parse, undo_line_ends
 from git_theta.merge.decide import Decision, Held, Verdict
 from git_theta.merge.memory import Memory, forget_everything
@@ -164,6 +167,14 @@ def note(past: Memory, merged: Merged) -> None:
             if choice and not choice.strategy.needs_fisher:
                 chosen.append((decision, choice.text))
     past.note(chosen)
+
+
+def warn_of_patterns(given: Policy, merged: Merged) -> None:
+    """Say so where a pattern somebody typed matches nothing."""
+    names = [decision.name for decision, _ in merged.groups] + [decision.name for decision, _ in merged.leaves]
+    for pattern, _ in given.overrides:
+        if not any(matches(name, pattern) for name in names):
+            warn(f"--group {printable(pattern)}: no group, and no other value that was merged, is called so")
 
 
 def in_terminal() -> bool:

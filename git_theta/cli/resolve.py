@@ -25,6 +25,7 @@ from git_theta.cli.merging import (
     parse_options,
     read_fisher,
     recalled,
+    warn_of_patterns,
 )
 from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
@@ -216,6 +217,7 @@ def _resolve(workspace: Workspace, item: Unmerged, versions: Versions, chosen: C
             )
         _write(workspace, item, merged.manifest)
     note(past, merged)
+    warn_of_patterns(chosen.policy, merged)
     click.echo("\n".join(table.lines()))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ import click
 from git_theta.cli import drivers
 from git_theta.cli.conflicts import Conflict, conflicts
 from git_theta.cli.hooks import silent_push
-from git_theta.cli.text import human, plural, printable
+from git_theta.cli.text import human, plural, printable, typed
 from git_theta.cli.tracked import CONVERTING, NO_TEXT, State, Tracked, attributes, filtered, matching, state, tracked
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.gitio.process import ask_git
@@ -203,7 +202,7 @@ def _next(
         return ["", "the filters are not configured, so Git would store checkpoints whole: git theta install --local"]
     advice = []
     for conflict in [one for one in unmerged if one.mergeable][:1]:
-        name = _argument(conflict.here)
+        name = typed(conflict.here)
         advice.append(f"to decide what both sides changed, and keep what one of them did: {conflict.way_out}")
         advice.append(
             f"to drop all that one side did: git checkout --ours -- {name}, or --theirs; then: git add -- {name}"
@@ -214,17 +213,17 @@ def _next(
         advice.append(f"objects are missing: git theta {command} brings them; git theta fsck names the groups")
     if any(file.worktree == State.PLACEHOLDER.value and not file.missing_objects for file in files):
         advice.append("to write the checkpoints that placeholders stand for: git theta checkout")
-    gone = " ".join(_argument(file.path) for file in files if file.git.endswith("D"))
+    gone = " ".join(typed(file.path) for file in files if file.git.endswith("D"))
     if gone:
         advice.append(
             f"to get back what was deleted: git theta checkout {gone}; to record that it is gone: git rm {gone}"
         )
     plain = [file.path for file in files if file.unfiltered]
     if plain:
-        advice.append(f"to bring them under git-theta: git add --renormalize {_argument(plain[0])}")
+        advice.append(f"to bring them under git-theta: git add --renormalize {typed(plain[0])}")
     changed = [file.path for file in files if file.git and file.git[-1] == "M" and not file.unfiltered]
     if changed or news:
-        advice.append(f"to stage what changed: git add {' '.join(map(_argument, [*changed, *news][:5]))}")
+        advice.append(f"to stage what changed: git add {' '.join(map(typed, [*changed, *news][:5]))}")
     if not advice and any(file.git for file in files):
         advice.append("to record it: git commit")
     if silent:
@@ -232,10 +231,6 @@ def _next(
     elif unpushed:
         advice.append(
             "to send the objects with their commits: git push; without them, or after git push --no-verify: "
-            f"git theta push {_argument(unpushed.remote)}"
+            f"git theta push {typed(unpushed.remote)}"
         )
     return ["", *advice] if advice else ["", "nothing to do"]
-
-
-def _argument(path: str) -> str:
-    return shlex.quote(path)

@@ -132,7 +132,9 @@ def untrack(text: bytes, pattern: bytes) -> bytes:
     if filter_of(text, pattern) != b"theta":
         return text
     return b"".join(
-        _rewritten(raw, rule, [word for word in rule.words if word not in OURS.values()])
+        _rewritten(
+            raw, rule, [word for word in rule.words if word not in OURS.values() and _name(word) != MERGE_POLICY]
+        )
         if rule and rule.pattern == pattern
         else raw
         for raw, rule in _lines(text)

@@ -186,8 +186,10 @@ def _obstacle(decision: Decision[Held]) -> str | None:
             return f"ours has shape {list(first.group.shape)}, theirs {list(held.group.shape)}"
         if held.group.dtype != first.group.dtype:
             return f"ours is {first.group.dtype}, theirs {held.group.dtype}"
+        if held.ties != first.ties:
+            return "it shares its bytes with other groups on one side than on the other"
         if not held.fits(first):
-            return "it shares its bytes with other groups on the two sides"
+            return "its numbers lie in another order in the two files"
     return None
 
 

@@ -209,3 +209,8 @@ def test_no_paths_ask_nothing(tmp_path: Path) -> None:
 def test_plain_patterns_are_not_quoted() -> None:
     assert quote("größe/*.pt".encode()) == "größe/*.pt".encode()
     assert quote(b"my model.pt") == b'"my model.pt"'
+
+
+def test_untracking_takes_the_merge_policy_with_it() -> None:
+    text = b"*.pt filter=theta diff=theta merge=theta -text theta-merge=ties\n"
+    assert untrack(text, b"*.pt") == b""
