@@ -6,7 +6,8 @@ as it is, byte for byte, but for what the container derives from values (the CRC
 format's plug-in writes a new one. What always holds: the plug-in's own ``scan`` finds exactly the asked groups in
 what leaves here, and no byte of a tensor is read.
 
-A plug-in takes part by three optional functions. ``leaves(source)`` gives the values besides tensors by path.
+A plug-in takes part by four optional functions. ``leaves(source)`` gives the values besides tensors by path.
+``repeated(source)`` gives a name that two tensors or other values share, None where none do.
 ``restore(template, sides, pieces)`` yields (place in the file, bytes) for what follows from values, when the skeleton
 of the side at ``template`` stays. ``write(sides, pieces, leaves)`` yields the new file as its bytes and, in their
 places, the pieces.
@@ -23,9 +24,9 @@ from git_theta.formats.pickle_writer import are_same
 from git_theta.formats.pieces import Built, CannotBuild, Leaves, Part, Piece, Side, sides_of, skeleton_parts
 from git_theta.formats.registry import OPAQUE, load, scan
 from git_theta.formats.source import MalformedCheckpoint, Source
-from git_theta.model import Span
+from git_theta.model import Layout, Span
 
-__all__ = ["Built", "CannotBuild", "Piece", "Side", "build"]
+__all__ = ["Built", "CannotBuild", "Piece", "Side", "build", "check_told_apart", "may_repeat"]
 
 
 _Values = Mapping[str, Value]
@@ -39,6 +40,9 @@ def build(format: str, sides: Sequence[Side], pieces: Sequence[Piece], leaves: L
     """
     if any(sides[at].layout.format != format for at in sides_of(pieces, leaves)):
         raise CannotBuild(f"a {format} file cannot hold what is taken from a file of another format")
+    for side in sides:
+        if side.layout.format == format:
+            check_told_apart(format, side.frame)
     read = cache(lambda at: _leaves(format, sides[at].frame))
     kept = _kept(format, sides, pieces, leaves, read)
     if kept is not None:
@@ -47,6 +51,27 @@ def build(format: str, sides: Sequence[Side], pieces: Sequence[Piece], leaves: L
     if not _are_leaves(_leaves(format, frame), leaves, read):
         raise CannotBuild(f"the {format} file would not have the values besides tensors that were merged")
     return built
+
+
+def check_told_apart(format: str, source: Source) -> None:
+    """Raise :class:`CannotBuild` when two values of a file have one name: which is which, no merge by name knows."""
+    repeated = getattr(load(format), "repeated", None) if format != OPAQUE else None
+    try:
+        name = repeated(source) if repeated else None
+    except MalformedCheckpoint:
+        return  # nothing in it has a name but whole records
+    if name is not None:
+        raise CannotBuild(
+            f"two values of the file are both called {name!r}, so they cannot be told apart",
+            hint="`git checkout --ours PATH` or `--theirs` takes one version whole, then `git add PATH`",
+        )
+
+
+def may_repeat(layout: Layout) -> bool:
+    """Whether the names of groups look as if one had to be made unique, which only the frame can tell for sure."""
+    names = {group.name for span in layout.spans for group in span.groups}
+    stems = (name.rpartition("~") for name in names if "~" in name)
+    return any(stem in names and suffix.isdecimal() for stem, _, suffix in stems)
 
 
 def _kept(

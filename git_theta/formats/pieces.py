@@ -5,7 +5,7 @@ These are the values that :mod:`git_theta.formats.building` and the plug-ins' ``
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -84,6 +84,15 @@ def read_long(source: Source, start: int, length: int) -> bytes:
     """Bytes of a source in reads that its limit allows."""
     end = start + length
     return b"".join(source.read(at, min(READ_LIMIT, end - at)) for at in range(start, end, READ_LIMIT))
+
+
+def unique_name(name: str, seen: Container[str], tried: dict[str, int]) -> str:
+    """``name``, with a suffix if it was ``seen``. ``tried`` holds the last suffix of each name."""
+    unique = name
+    while unique in seen:
+        tried[name] = tried.get(name, 1) + 1
+        unique = f"{name}~{tried[name]}"
+    return unique
 
 
 def in_place(orders: Sequence[Iterable[Key]]) -> Iterator[Key]:

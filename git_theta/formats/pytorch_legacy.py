@@ -20,6 +20,7 @@ from git_theta.formats.pytorch_tensors import (
     lay_out,
     name_leaves,
     name_tensors,
+    shared_name,
     storage_bytes,
 )
 from git_theta.formats.source import READ_LIMIT, MalformedCheckpoint, Source
@@ -55,6 +56,12 @@ def scan(source: Source) -> Layout:
 def leaves(source: Source) -> dict[str, Value]:
     """What the checkpoint holds besides tensors, by path; raises :class:`MalformedCheckpoint`."""
     return name_leaves(_read_head(source).root)
+
+
+@collector_paused()
+def repeated(source: Source) -> str | None:
+    """A name that two values of the checkpoint share; raises :class:`MalformedCheckpoint`."""
+    return shared_name(_read_head(source).root)
 
 
 @collector_paused()

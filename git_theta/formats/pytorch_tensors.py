@@ -16,6 +16,7 @@ from math import prod
 from typing import NamedTuple, TypeGuard, TypeVar, cast
 
 from git_theta.formats.pickle_reader import Call, Global, Mapping, PersistentId, Value
+from git_theta.formats.pieces import unique_name
 from git_theta.formats.source import MalformedCheckpoint
 from git_theta.model import DTYPES, Group, Span, View, misfit
 
@@ -152,8 +153,26 @@ def name_tensors(root: Value, prefix: str = "") -> list[Tensor]:
 
 
 def name_leaves(root: Value, prefix: str = "") -> dict[str, Value]:
-    """Every value below ``root`` that is neither container nor tensor (epoch, lr, configuration), by its path."""
-    return dict(_limited((name, (name, found)) for name, found in _walk(root, prefix) if not isinstance(found, Tensor)))
+    """Every value below ``root`` that is neither container nor tensor (epoch, lr, configuration), by its path.
+
+    Repeated paths get ``~2``, ``~3``... as repeated names of groups do, so that no value hides another.
+    """
+    leaves: dict[str, Value] = {}
+    tried: dict[str, int] = {}
+    walked = ((name, (name, found)) for name, found in _walk(root, prefix) if not isinstance(found, Tensor))
+    for name, found in _limited(walked):
+        leaves[unique_name(name, leaves, tried)] = found
+    return leaves
+
+
+def shared_name(root: Value) -> str | None:
+    """A name that two tensors or other values below ``root`` have; None where every name tells one from all others."""
+    seen: set[str] = set()
+    for name, _ in _limited((name, (name, found)) for name, found in names_in(root, "")):
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def names_in(root: Value, prefix: str) -> Iterator[tuple[str, Value | Tensor]]:

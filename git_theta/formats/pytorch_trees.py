@@ -41,9 +41,6 @@ def read_tree(place: int, side: Side, root: Value, records: Mapping[str, Record]
     values apart.
     """
     if used:
-        names = [name for name, found in names_in(root, "") if isinstance(found, Tensor)]
-        if len({*names}) < len(names):
-            raise CannotBuild("some of its tensors have the same name")
         check_names(root)
     starts = {span.start: at for at, span in enumerate(side.layout.spans)}
     storages = {key: starts[record.start] for key, record in records.items() if record.start in starts}
@@ -65,19 +62,31 @@ class _Merge:
         self._tensors = {group.name: piece.side for piece in pieces for group in piece.groups}
         self._leaves = leaves
         self._places = _places(trees, pieces)
+        self._mixed: dict[str, list[str]] = {}  # kinds of what the sides have at a path, where there are several
         self._taken: dict[int, Value] = {}  # by the identity of the original, which the roots keep alive
 
     def merge(self) -> Value:
         """The root of the result; raises :class:`CannotBuild`."""
+        for name in sorted(self._tensors.keys() & self._leaves.keys()):
+            raise CannotBuild(f"{name!r} is a tensor on one side and another value on the other, so both cannot stay")
         root = self._merge("", dict(self._roots), 0)
         if root is _ABSENT:
             raise CannotBuild("nothing is left of the checkpoint")
+        lost = ({*self._tensors} | {*self._leaves}) - {name for name, _ in names_in(root, "")} if self._mixed else set()
+        for path, kinds in self._mixed.items():
+            if any(not path or name == path or name.startswith(f"{path}.") for name in lost):
+                where = repr(path) if path else "the whole checkpoint"
+                raise CannotBuild(
+                    f"{where} is {' on one side and '.join(kinds)} on another, so parts of both cannot stay"
+                )
         return root
 
     def _merge(self, path: str, nodes: Mapping[int, Value], depth: int) -> Value:
         """What is at ``path``, where the sides have ``nodes``."""
         if depth > DEPTH_LIMIT:
             raise CannotBuild(f"{path!r} nests deeper than {DEPTH_LIMIT} containers")
+        if len(kinds := [*dict.fromkeys(map(_kind, nodes.values()))]) > 1:
+            self._mixed[path] = kinds
         unit = self._unit(path, {side: node for side, node in nodes.items() if is_unit(node)})
         if unit is not _ABSENT:
             return unit
@@ -146,7 +155,8 @@ class _Merge:
         while merged and merged[-1] is _ABSENT:
             merged.pop()
         if any(value is _ABSENT for value in merged):
-            raise CannotBuild(f"the list {path!r} would have a hole, since an element was taken out of its middle")
+            where = f"the list {path!r}" if path else "the list that the checkpoint is"
+            raise CannotBuild(f"{where} would have a hole: one version took elements out that others kept behind")
         return merged
 
     def _pairs(self, path: str, nodes: Mapping[int, _Pairs], depth: int) -> _Pairs:
@@ -249,6 +259,13 @@ def _alike(nodes: Mapping[int, Value]) -> Iterator[dict[int, Value]]:
         made = (node.function, node.new, len(node.args)) if isinstance(node, Call) else ()
         kinds.setdefault((type(node), *made), {})[side] = node
     yield from kinds.values()
+
+
+def _kind(node: Value) -> str:
+    """What a value is, in words."""
+    if is_unit(node):
+        return "one value"
+    return {Dict: "a dict", list: "a list", tuple: "a tuple"}.get(type(node), "an object")
 
 
 def _identity(key: Value, at: int) -> object:

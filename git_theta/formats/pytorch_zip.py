@@ -13,7 +13,15 @@ from collections.abc import Iterator, Sequence
 
 from git_theta.formats.pickle_reader import Value, read_pickle
 from git_theta.formats.pieces import Leaves, Part, Piece, Side
-from git_theta.formats.pytorch_tensors import Record, collector_paused, lay_out, name_leaves, name_tensors, opaque_group
+from git_theta.formats.pytorch_tensors import (
+    Record,
+    collector_paused,
+    lay_out,
+    name_leaves,
+    name_tensors,
+    opaque_group,
+    shared_name,
+)
 from git_theta.formats.source import MalformedCheckpoint, Source
 from git_theta.formats.zip_directory import Member, is_zip, read_directory, read_names
 from git_theta.model import Layout, Span
@@ -68,6 +76,12 @@ def scan(source: Source) -> Layout:
 def leaves(source: Source) -> dict[str, Value]:
     """What the checkpoint holds besides tensors, by path; raises :class:`MalformedCheckpoint`."""
     return name_leaves(read_root(source, read_folder(source).get("data.pkl")))
+
+
+@collector_paused()
+def repeated(source: Source) -> str | None:
+    """A name that two values of the checkpoint share; raises :class:`MalformedCheckpoint`."""
+    return shared_name(read_root(source, read_folder(source).get("data.pkl")))
 
 
 def restore(template: int, sides: Sequence[Side], pieces: Sequence[Piece]) -> Iterator[tuple[int, bytes]]:

@@ -1,7 +1,7 @@
 """Which format a file is, decided from its content, and the layout every plug-in must deliver.
 
 A plug-in is a module with ``sniff(source) -> bool`` (magic numbers only, a few reads) and
-``scan(source) -> Layout``; three more functions are optional, see :mod:`git_theta.formats.building`. The table below
+``scan(source) -> Layout``; four more functions are optional, see :mod:`git_theta.formats.building`. The table below
 names them in the order they are asked; modules are imported when they are asked, so a filter start pays for none.
 Further plug-ins come by the entry point ``git_theta.formats``: the entry point's name is the format's permanent name
 and it loads such a module.
@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from git_theta.errors import Exit, ThetaError
+from git_theta.formats.pieces import unique_name
 from git_theta.formats.source import MalformedCheckpoint, Source
 from git_theta.model import Group, Layout, Span, misfit
 
@@ -152,16 +153,9 @@ def _with_unique_names(layout: Layout) -> Layout:
     tried: dict[str, int] = {}
     spans = []
     for span in layout.spans:
-        groups = tuple(replace(group, name=_unique(group.name, seen, tried)) for group in span.groups)
-        spans.append(replace(span, groups=groups))
+        groups = []
+        for group in span.groups:
+            groups.append(replace(group, name=unique_name(group.name, seen, tried)))
+            seen.add(groups[-1].name)
+        spans.append(replace(span, groups=tuple(groups)))
     return replace(layout, spans=tuple(spans))
-
-
-def _unique(name: str, seen: set[str], tried: dict[str, int]) -> str:
-    """``name``, with a suffix if it was seen. ``tried`` holds the last suffix of each name."""
-    unique = name
-    while unique in seen:
-        tried[name] = tried.get(name, 1) + 1
-        unique = f"{name}~{tried[name]}"
-    seen.add(unique)
-    return unique

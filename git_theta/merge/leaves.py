@@ -9,6 +9,7 @@ from hashlib import sha256
 from itertools import count
 
 from git_theta.formats import MalformedCheckpoint, Source
+from git_theta.formats.building import check_told_apart
 from git_theta.formats.pickle_reader import Value
 from git_theta.formats.pickle_writer import Unpicklable, write_pickle
 from git_theta.formats.registry import OPAQUE, load
@@ -20,7 +21,11 @@ _UNIQUE = count()
 
 
 def fingerprints(container: str, frame: Source) -> dict[str, Fingerprint]:
-    """Every value besides tensors by path; none for formats that have none, or where they cannot be read."""
+    """Every value besides tensors by path; none for formats that have none, or where they cannot be read.
+
+    Raises :class:`CannotBuild` when a path does not tell which value is meant.
+    """
+    check_told_apart(container, frame)
     read = getattr(load(container), "leaves", None) if container != OPAQUE else None
     if read is None:
         return {}

@@ -12,7 +12,7 @@ from hashlib import sha256
 from io import BytesIO
 
 from git_theta.errors import ThetaError
-from git_theta.formats.building import Built, Piece, Side, build
+from git_theta.formats.building import Built, Piece, Side, build, may_repeat
 from git_theta.merge.combine import Combined, combine
 from git_theta.merge.decide import OURS, Decision, Held, decide, groups_of
 from git_theta.merge.leaves import Fingerprint, fingerprints
@@ -104,7 +104,9 @@ class Merger:
         settled = settle(versions, policy, remembered)
         plans = outline(settled, versions.weights)
         alike = all(m.skeleton.digest == versions.manifests[OURS].skeleton.digest for m in versions.manifests)
-        framed = not (alike and keeps(plans.parts, versions.manifests[OURS]))
+        # Names that may have been made unique are looked into by whoever builds, who refuses them.
+        unsure = any(may_repeat(layout_of(manifest)) for manifest in versions.all)
+        framed = unsure or not (alike and keeps(plans.parts, versions.manifests[OURS]))
         reasons = self._bring(list(self._needed(versions, plans, framed)))
         combined = combine(
             plans.jobs,

@@ -195,10 +195,55 @@ def test_the_last_element_of_a_list_may_go() -> None:
     assert len(load(merge([torch_file([full(1, 1), full(2, 1)])], drop=["1"])[0])) == 1
 
 
-def test_tensors_of_one_name_are_refused() -> None:
-    ours = torch_file({"a": {"b": full(1, 1)}, "a.b": full(2, 1)})
-    with pytest.raises(CannotBuild, match="same name"):
-        merge([ours, torch_file({"n": full(1, 1)})])
+@ZIP_AND_LEGACY
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.b", {"a": {"b": full(1, 1)}, "a.b": full(2, 1)}),
+        ("a.b", {"w": full(1, 1), "a": {"b": 1}, "a.b": 2}),
+        ("a.b", {"a": {"b": 1}, "a.b": full(2, 1)}),
+        ("1", {"w": full(1, 1), 1: 5, "1": 6}),
+        ("1.5", {"w": full(1, 1), 1.5: 5, "1.5": 6}),
+        ("None", {"w": full(1, 1), None: 5, "None": 6}),
+    ],
+    ids=["tensors", "values", "a tensor and a value", "integer", "float", "none"],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_values_that_their_names_do_not_tell_apart_are_refused(
+    name: str, content: dict[Any, Any], place: int, zipped: bool
+) -> None:
+    files = [torch_file({"n": full(1, 1)}, zipped)]
+    files.insert(place, torch_file(content, zipped))
+    with pytest.raises(CannotBuild, match=f"both called '{name}', so they cannot be told apart"):
+        merge(files)
+
+
+@ZIP_AND_LEGACY
+def test_names_that_look_as_if_made_unique_merge_like_others(zipped: bool) -> None:
+    ours = {"w": full(1, 1), "w~2": full(2, 1), "lr": 1, "lr~2": 2}
+    found = load(merge([torch_file(ours, zipped), torch_file({"n": full(3, 1)}, zipped)])[0])
+    assert {name: float(value) for name, value in found.items()} == {"w": 1, "w~2": 2, "lr": 1, "lr~2": 2, "n": 3}
+
+
+@ZIP_AND_LEGACY
+def test_a_dict_against_a_list_is_refused_in_words(zipped: bool) -> None:
+    ours, theirs = {"w": full(1, 1), "k": [1, 2]}, {"w": full(1, 1), "k": {"a": 1, "b": 2}}
+    with pytest.raises(CannotBuild, match="'k' is a list on one side and a dict on another"):
+        merge([torch_file(ours, zipped), torch_file(theirs, zipped)])
+    with pytest.raises(CannotBuild, match="'k' is one value on one side and a dict on another"):
+        merge([torch_file(ours | {"k": 1}, zipped), torch_file(theirs, zipped)])
+    with pytest.raises(CannotBuild, match="the whole checkpoint is a list on one side and a dict on another"):
+        merge([torch_file([full(1, 1)], zipped), torch_file(theirs, zipped)])
+
+
+@ZIP_AND_LEGACY
+def test_keys_and_containers_keep_their_types(zipped: bool) -> None:
+    point = collections.OrderedDict([(7, 1), (2.5, 2), (b"raw", 3), ((1, 2), 4), (None, 5), (True, 6)])
+    ours = {"w": full(1, 1), "o": point, "tags": {"a"}, "counts": collections.Counter(x=2)}
+    found = load(merge([torch_file(ours, zipped), torch_file({"n": 1}, zipped)])[0], weights_only=False)
+    assert type(found["o"]) is collections.OrderedDict
+    assert [(type(key), key) for key in found["o"]] == [(type(key), key) for key in point]
+    assert (found["o"], found["tags"], found["counts"], found["n"]) == (point, {"a"}, ours["counts"], 1)
 
 
 def test_sets_which_the_reader_does_not_tell_from_lists_are_refused() -> None:

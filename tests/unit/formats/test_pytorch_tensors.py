@@ -25,6 +25,7 @@ from git_theta.formats.pytorch_tensors import (
     lay_out,
     name_leaves,
     name_tensors,
+    shared_name,
 )
 from git_theta.model import Group, Span, View
 
@@ -82,6 +83,16 @@ def test_dictionaries_of_every_class_count_as_dictionaries() -> None:
     assert names_of(ordered) == ["w"]
     assert names_of(collections.defaultdict(list, w=[ONE])) == ["w.0"]
     assert names_of({"d": collections.deque([ONE])}) == ["d.0"]
+
+
+def test_no_value_hides_another_of_its_name() -> None:
+    root = root_of({"a": {"b": 1}, "a.b": 2, "a.b~2": 3, 1: 4, "1": 5})
+    assert name_leaves(root) == {"a.b": 1, "a.b~2": 2, "a.b~2~2": 3, "1": 4, "1~2": 5}
+    assert shared_name(root) == "a.b"
+
+
+def test_names_with_a_tilde_are_names_like_others() -> None:
+    assert shared_name(root_of({"a": ONE, "a~2": ONE, "b": 1, "b~2": 2})) is None
 
 
 def test_an_ordered_dict_of_python_2_is_read() -> None:

@@ -251,3 +251,52 @@ def test_a_value_that_cannot_be_read_is_said_and_nothing_is_left(bench: Bench) -
     with pytest.raises(DamagedValue, match="'w'"):
         merger.merge(Versions(manifests[0], tuple(manifests[1:])), parse_policy("average"))
     assert list(bench.store.tmp.iterdir()) == []
+
+
+def whole_torch(content: object, zipped: bool) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file, _use_new_zipfile_serialization=zipped)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("policy", ["average", "theirs"])
+def test_values_of_one_name_are_never_mixed_up(bench: Bench, zipped: bool, policy: str) -> None:
+    def file(nested: float, dotted: float, turned: bool = False) -> bytes:
+        content = {"a": {"b": torch.full((3,), nested)}, "a.b": torch.full((3,), dotted)}
+        return whole_torch(dict(reversed(content.items())) if turned else content, zipped)
+
+    for theirs in (file(1, 20), file(1, 20, turned=True)):
+        with pytest.raises(ThetaError, match=r"both called 'a\.b'"):
+            merge(bench, file(1, 2), file(10, 2), theirs, policy=policy)
+    with pytest.raises(ThetaError, match=r"both called 'a\.b'"):
+        merge(bench, file(1, 2), *(whole_torch({"a": {"b": torch.full((3,), at)}}, zipped) for at in (3.0, 4.0)))
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_other_values_of_one_name_are_never_mixed_up(bench: Bench, zipped: bool) -> None:
+    def file(number: int, text: int) -> bytes:
+        return whole_torch({"w": torch.ones(2), 1: number, "1": text}, zipped)
+
+    with pytest.raises(ThetaError, match="both called '1'"):
+        merge(bench, file(5, 6), file(50, 6), file(5, 60))
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_tilde_in_a_name_is_no_obstacle(bench: Bench, zipped: bool) -> None:
+    def file(first: float, second: float) -> bytes:
+        return whole_torch({"w": torch.full((3,), first), "w~2": torch.full((3,), second)}, zipped)
+
+    data, _ = merge(bench, file(1, 2), file(10, 2), file(1, 20))
+    found = torch.load(io.BytesIO(data), weights_only=True)
+    assert (found["w"].tolist(), found["w~2"].tolist()) == ([10] * 3, [20] * 3)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_number_that_became_a_tensor_against_a_changed_number_is_a_conflict(bench: Bench, zipped: bool) -> None:
+    files = [whole_torch({"w": torch.ones(2), "k": k}, zipped) for k in (1, torch.tensor(2.0), 3)]
+    data, merged = merge(bench, *files)
+    assert [name for name, _ in merged.conflicts] == ["k"]
+    assert torch.load(io.BytesIO(data), weights_only=True)["k"] == 2
+    with pytest.raises(ThetaError, match="'k' is a tensor on one side and another value on the other"):
+        merge(bench, files[0], files[2], files[1])
