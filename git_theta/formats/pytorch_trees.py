@@ -169,6 +169,8 @@ class _Merge:
         for identity in in_place(list(keyed.values())):
             found = [pairs[identity] for pairs in keyed.values() if identity in pairs]
             name, side, key, _ = found[0]
+            if type(identity) is int and not all(are_same(key, other) for _, _, other, _ in found):
+                raise CannotBuild(f"keys of {path!r} that are no text stand in another order in another version")
             value = self._merge(_join(path, name), {side: value for _, side, _, value in found}, depth)
             if value is not _ABSENT:
                 merged.append((self._take(side, key, 0), value))

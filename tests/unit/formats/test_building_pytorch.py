@@ -164,6 +164,12 @@ def test_an_object_as_a_key_is_refused_where_its_place_changes() -> None:
         merge([ours, torch_file({"x": 1})])
 
 
+def test_objects_as_keys_that_changed_places_are_refused() -> None:
+    ours, theirs = {"w": full(1, 1), "k": {(1, 2): 4, (3, 4): 4}}, {"n": 1, "k": {(3, 4): 4}}
+    with pytest.raises(CannotBuild, match="keys of 'k'"):
+        merge([torch_file(ours), torch_file(theirs)])
+
+
 def test_nothing_but_values_besides_tensors() -> None:
     assert load(merge([torch_file({"a": 1}), torch_file({"b": [True, None]})])[0]) == {"a": 1, "b": [True, None]}
 
