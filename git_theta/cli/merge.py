@@ -240,21 +240,21 @@ def _preview(workspace: Workspace, heads: Sequence[Head], wish: Wish) -> int:
     for model in models:
         groups = settle(model.versions, model.chosen.policy, _remembered(workspace, model))
         leaves = _leaves(workspace, model)
-        click.echo("\n".join(Table(model.path, model.versions, groups, leaves, every=True).lines()))
+        click.echo("\n".join(Table(model.path, model.versions, groups, leaves or [], every=True).lines()))
         _warn_of_weights(model, groups)
-        stopped |= any(isinstance(action, Stop) for _, action in [*groups, *leaves])
+        stopped |= leaves is None or any(isinstance(action, Stop) for _, action in [*groups, *leaves])
     if not models:
         click.echo("no checkpoint differs between these branches in a way that Git alone cannot merge")
     return Exit.FAILED if stopped else Exit.OK
 
 
-def _leaves(workspace: Workspace, model: Model) -> list[tuple[Decision[Fingerprint], Action]]:
-    """What would become of values besides tensors; none where they cannot be read now."""
+def _leaves(workspace: Workspace, model: Model) -> list[tuple[Decision[Fingerprint], Action]] | None:
+    """What would become of values besides tensors; None where the merge would fail on them."""
     try:
         return merger(workspace).leaves(model.versions, model.chosen.policy)
     except ThetaError as error:
-        warn(f"{printable(model.path)}: values besides tensors were not looked at: {error}", error.hint)
-        return []
+        warn(f"{printable(model.path)}: cannot be merged: {error}", error.hint)
+        return None
 
 
 def _remembered(workspace: Workspace, model: Model) -> Remembered:

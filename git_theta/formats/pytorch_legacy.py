@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
+from git_theta.collector import collector_paused
 from git_theta.formats.pickle_reader import Value, read_pickle
 from git_theta.formats.pieces import Leaves, Part, Piece, Side, sides_of
 from git_theta.formats.pytorch_tensors import (
     Record,
     Tensor,
-    collector_paused,
     lay_out,
     name_leaves,
     name_tensors,

@@ -8,9 +8,7 @@ may contain itself, or share one list a million times), and every group is eithe
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from math import prod
 from typing import NamedTuple, TypeGuard, TypeVar, cast
@@ -130,18 +128,6 @@ class Record(NamedTuple):
     start: int
     length: int
     plain: bool = True
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """For a scan: it makes hundreds of thousands of values and no garbage; looking for some took half of its time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def name_tensors(root: Value, prefix: str = "") -> list[Tensor]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from git_theta.collector import collector_paused
 from git_theta.formats.pickle_reader import Value, read_pickle
 from git_theta.formats.pieces import Leaves, Part, Piece, Side
 from git_theta.formats.pytorch_tensors import (
     Record,
-    collector_paused,
     lay_out,
     name_leaves,
     name_tensors,

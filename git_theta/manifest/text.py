@@ -9,16 +9,15 @@ only the text that :func:`render` would write.
 from __future__ import annotations
 
 import binascii
-import gc
 import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
 
+from git_theta.collector import collector_paused
 from git_theta.errors import Exit, ThetaError
 from git_theta.model import (
     Digest,
@@ -184,7 +183,7 @@ def parse(text: bytes) -> Manifest:
                 hint="upgrade git-theta: pip install --upgrade git-theta",
             )
         raise _damaged(1, "the version is not a number")
-    with _collector_paused():
+    with collector_paused():
         manifest, claimed = _Parser(lines).manifest()
         rendered, sealed = _render(manifest)
     if sealed != claimed:
@@ -212,18 +211,6 @@ def parse_span(lines: str) -> tuple[tuple[Group, ...], int, Digest]:
     if any(_misfit(group.dtype, group.shape, group.view, length) for group in groups):
         raise DamagedManifest("a group of the manifest does not fit into its bytes", hint=_RESTORE)
     return groups, length, Digest(found[0]["digest"])
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """A manifest is many small values and no garbage; looking for some took a third of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 _RESTORE = "restore it from history: git checkout HEAD -- PATH"

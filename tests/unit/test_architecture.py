@@ -17,7 +17,7 @@ import git_theta
 PACKAGE = Path(git_theta.__file__).parent
 
 FLOORS = [
-    {"errors", "globs", "model"},
+    {"collector", "errors", "globs", "model"},
     {"formats", "codecs", "updates", "manifest", "store", "gitio"},
     {"tensors", "lfs"},
     {"filters", "merge", "diff", "lineage", "migrate"},

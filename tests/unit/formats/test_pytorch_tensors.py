@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from git_theta.collector import collector_paused
 from git_theta.formats import MalformedCheckpoint
 from git_theta.formats.pickle_reader import Value, read_pickle
 from git_theta.formats.pytorch_tensors import (
@@ -21,7 +22,6 @@ from git_theta.formats.pytorch_tensors import (
     Record,
     Storage,
     Tensor,
-    collector_paused,
     lay_out,
     name_leaves,
     name_tensors,
