@@ -6,6 +6,7 @@ nothing is folded or rounded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,8 +44,8 @@ def _file(report: Report, shown: Sequence[Line]) -> dict[str, Any]:
         },
         "stored_bytes": comparison.stored,
         "everything_else_changed": comparison.frame_changed,
-        "values": [{"path": leaf.path, "old": leaf.old, "new": leaf.new} for leaf in report.leaves or ()],
-        "notes": list(report.notes),
+        "values": [{"path": _valid(leaf.path), "old": leaf.old, "new": leaf.new} for leaf in report.leaves or ()],
+        "notes": [_valid(note) for note in report.notes],
         "groups": [_group(line.changes[0], line.findings[0]) for line in shown],
     }
 
@@ -53,7 +54,7 @@ def _side(path: str | None, summary: Summary | None) -> dict[str, Any] | None:
     if summary is None:
         return None
     return {
-        "path": path,
+        "path": None if path is None else _valid(path),
         "format": summary.format,
         "bytes": summary.size,
         "groups": summary.groups,
@@ -64,13 +65,14 @@ def _side(path: str | None, summary: Summary | None) -> dict[str, Any] | None:
 def _group(change: Change, finding: Finding) -> dict[str, Any]:
     storage, problem = finding.storage, finding.problem
     return {
-        "name": change.name,
+        "name": _valid(change.name),
         "change": _KINDS[change.kind],
         "old": _value(change.old),
         "new": _value(change.new),
-        "tied": list(change.tied),
-        "untied": list(change.untied),
+        "tied": [_valid(name) for name in change.tied],
+        "untied": [_valid(name) for name in change.untied],
         "nature": finding.nature.value if finding.statistics or finding.nature.value != "values" else None,
+        "reason": finding.reason or None,
         "statistics": _statistics(finding.statistics) if finding.statistics else None,
         "came": {"nan": finding.came.nan, "inf": finding.came.infinite},
         "stored": {"update": storage.kind, "bytes": storage.bytes} if storage else None,
@@ -83,7 +85,7 @@ def _value(value: Value | None) -> dict[str, Any] | None:
         return None
     group = value.group
     return {
-        "name": group.name,
+        "name": _valid(group.name),
         "dtype": group.dtype,
         "shape": list(group.shape),
         "bytes": value.bytes,
@@ -97,7 +99,9 @@ def _statistics(found: Statistics) -> dict[str, Any]:
         return counts
     return {
         **counts,
+        "finite": found.finite,
         "one_ulp": found.one_ulp,
+        "bits_only": found.bits_only,
         "converted": found.converted,
         "old_norm": _finite(found.old_norm),
         "new_norm": _finite(found.new_norm),
@@ -106,10 +110,21 @@ def _statistics(found: Statistics) -> dict[str, Any]:
         "largest": _finite(found.largest),
         "cosine": _finite(found.cosine),
         "nan_in": found.nan_in,
+        "nan_out": found.nan_out,
         "inf_in": found.inf_in,
+        "inf_out": found.inf_out,
+        "inf_other": found.inf_other,
         "became_zero": found.became_zero,
         "rank": found.rank,
     }
+
+
+def _valid(text: str) -> str:
+    """Text that is Unicode: a byte of a file name that is none becomes four characters, as in ``\\xff``."""
+    if text.isascii():
+        return text
+    escaped = re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
+    return escaped.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _finite(value: float | None) -> float | None:

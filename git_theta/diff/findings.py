@@ -1,8 +1,9 @@
 """What the values of a changed group tell: a :class:`Change` and both sides' values enter, a :class:`Finding` leaves.
 
-Groups of one shape are compared as their bytes stream by; a group whose rows became more or fewer, as far as both
-have rows. Other shapes, transposed content and strided views are compared in memory, up to a limit. What always
-holds: whatever is read is read to its end, so that its digest has been checked.
+Groups of one shape are compared as their bytes stream by; so are those of which one axis, or the first two, became
+longer or shorter, as far as both sides go. Of a transposed group one side is held; other shapes and strided views are
+compared in memory: each up to a limit. What always holds: whatever is read is read to its end, so that its digest has
+been checked.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import prod
+from threading import Lock
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 
 from git_theta.diff.finding import Finding, Nature, NoNumbers, Statistics
 from git_theta.diff.records import Change, Kind, Value
-from git_theta.diff.statistics import measure, no_numbers
+from git_theta.diff.statistics import BLOCK, measure, measure_rows, no_numbers
 from git_theta.diff.values import Values
 from git_theta.errors import ThetaError
 from git_theta.model import Group
@@ -31,6 +33,9 @@ Array: TypeAlias = NDArray[np.unsignedinteger[Any]]
 
 IN_MEMORY = 32 << 20
 """Bytes of a group that are held at once where streaming will not do."""
+HELD_ALONE = 160 << 20
+"""As much of one side is held while the other streams, of one group at a time."""
+_ALONE = Lock()
 
 
 def find_all(
@@ -101,26 +106,34 @@ class _Pair:
         same_shape, same_dtype = old.shape == new.shape, old.dtype == new.dtype
         readers = elements(old.dtype), elements(new.dtype)
         if not (readers[0].numeric and readers[1].numeric):
-            return self._bytes() if same_shape and same_dtype else self._incomparable()
-        if readers[0].parts != readers[1].parts or not (same_shape or same_dtype):
-            return self._incomparable()
+            return self._bytes() if same_shape and same_dtype else self._incomparable("one side is no plain numbers")
+        if readers[0].parts != readers[1].parts:
+            return self._incomparable("one side has complex numbers, the other real ones")
+        if not (same_shape or same_dtype):
+            return self._incomparable("the dtype and the shape changed")
         if not same_shape:
             return self._other_shape()
         found = self._statistics(prod(new.shape))
         if found is None:
-            return self._incomparable()
-        if same_dtype and found.changed and self._is_transposed(found):
+            return self._too_large(IN_MEMORY, "its layout changed or has gaps")
+        if same_dtype and found.changed and self._is_square_transposed(found):
             return Finding(Nature.TRANSPOSED)
+        if not same_dtype and readers[0].native == readers[1].native:  # as bytes swapped, and bool to uint8
+            found = replace(found, converted=found.elements - found.changed)
         return Finding(Nature.VALUES if same_dtype else Nature.CAST, found)
 
-    def _incomparable(self) -> Finding:
+    def _incomparable(self, reason: str) -> Finding:
         """Sides that have no elements in common: what came is looked at by itself."""
-        return Finding(Nature.INCOMPARABLE, came=_came(self._new, self._after))
+        return Finding(Nature.INCOMPARABLE, came=_came(self._new, self._after), reason=reason)
+
+    def _too_large(self, limit: int, how: str) -> Finding:
+        held = max(self._old.bytes, self._new.bytes)
+        return self._incomparable(f"{how}, and {held / 1e6:,.0f} MB are more than the {limit / 1e6:.0f} MB compared so")
 
     def _bytes(self) -> Finding:
         """Elements without a meaning of their own, byte by byte."""
         if self._old.group.view != self._new.group.view or self._old.bytes != self._new.bytes:
-            return Finding(Nature.INCOMPARABLE)
+            return Finding(Nature.INCOMPARABLE, reason="its layout changed")
         return Finding(statistics=self._streamed(self._new.bytes, None))
 
     def _statistics(self, count: int) -> Statistics | None:
@@ -156,16 +169,24 @@ class _Pair:
         return _array(self._before, self._old), _array(self._after, self._new)
 
     def _other_shape(self) -> Finding:
-        """More or fewer rows; transposed; or the corner that both shapes have."""
+        """Transposed; longer or shorter along an axis or two; or the corner that both shapes have."""
         old, new = self._old.group, self._new.group
+        if len(old.shape) != len(new.shape):
+            return self._incomparable("the number of axes changed")
         plain = old.view is None and new.view is None
-        if plain and old.shape[1:] == new.shape[1:] and len(old.shape) == len(new.shape) > 0:
+        if old.shape[::-1] == new.shape:
+            if plain and self._old.bytes > HELD_ALONE:
+                return self._too_large(HELD_ALONE, "it may be transposed")
+            if self._is_transposed():
+                return Finding(Nature.TRANSPOSED)
+        axes = [axis for axis, (a, b) in enumerate(zip(old.shape, new.shape, strict=True)) if a != b]
+        if plain and axes == [0]:
             return self._more_rows(min(old.shape[0], new.shape[0]) * prod(new.shape[1:]), prod(new.shape))
+        if plain and (len(axes) == 1 or axes == [0, 1]) and self._row_bytes(axes[-1]) <= IN_MEMORY:
+            return self._longer_rows(axes[-1])
         arrays = self._arrays()
-        if arrays is None or len(old.shape) != len(new.shape):
-            return self._incomparable()
-        if old.shape[::-1] == new.shape and _equal_transposed(*arrays, len(old.shape)):
-            return Finding(Nature.TRANSPOSED)
+        if arrays is None:
+            return self._too_large(IN_MEMORY, "several axes changed")
         corner = tuple(slice(min(a, b)) for a, b in zip(old.shape, new.shape, strict=True))
         common = arrays[1][corner]
         everywhere, there = (_no_numbers(part, new.dtype) for part in (arrays[1], common))
@@ -182,20 +203,61 @@ class _Pair:
             feed.finish()
         return Finding(Nature.RESIZED, found, came=came)
 
-    def _is_transposed(self, found: Statistics) -> bool:
+    def _longer_rows(self, axis: int) -> Finding:
+        """Row by row, where a row is everything from ``axis`` on; rows that came are looked at by themselves."""
+        old, new = self._old.group, self._new.group
+        feeds = Feed(self._before.chunks(old.name)), Feed(self._after.chunks(new.name))
+        rows, after = prod(old.shape[:axis]), prod(new.shape[:axis])
+        lengths = prod(old.shape[axis:]), prod(new.shape[axis:])
+        found, came = measure_rows(*feeds, new.dtype, min(rows, after), lengths, self._histogram)
+        came += no_numbers(feeds[1], new.dtype, max(0, after - rows) * lengths[1])
+        for feed in feeds:
+            feed.finish()
+        return Finding(Nature.RESIZED, found, came=came)
+
+    def _row_bytes(self, axis: int) -> int:
+        sides = (self._old.group, self._new.group)
+        return max(prod(group.shape[axis:]) for group in sides) * elements(sides[0].dtype).size
+
+    def _is_square_transposed(self, found: Statistics) -> bool:
         """Whether a square matrix is the old one transposed, which leaves the norm as it was."""
         shape = self._new.group.shape
-        if len(shape) != 2 or shape[0] != shape[1] or not math.isclose(found.old_norm, found.new_norm, rel_tol=1e-12):
+        alike = math.isclose(found.old_norm, found.new_norm, rel_tol=1e-12)
+        return len(shape) == 2 and shape[0] == shape[1] and alike and self._is_transposed()
+
+    def _is_transposed(self) -> bool:
+        """Whether the new elements are the old ones with the axes in reverse; not known of what is too large."""
+        new = self._new.group
+        if self._old.group.view or new.view:
+            arrays = self._arrays()
+            return arrays is not None and np.array_equal(_turned(arrays[0]), arrays[1])
+        if self._old.bytes > HELD_ALONE:
             return False
-        arrays = self._arrays()
-        return arrays is not None and _equal_transposed(*arrays, 2)
+        with _ALONE:
+            turned = _turned(_array(self._before, self._old))
+            feed, reader = Feed(self._after.chunks(new.name)), elements(new.dtype)
+            step = max(1, BLOCK // max(1, prod(new.shape[1:])))
+            alike = True
+            for at in range(0, new.shape[0], step):
+                expected = turned[at : at + step]
+                there = feed.take(expected.size * expected.itemsize)
+                if not np.array_equal(expected.ravel(), reader.words(there)):
+                    alike = False
+                    break
+            feed.finish()
+        return alike
 
 
 def _array(values: Values, value: Value) -> Array:
     """A group's words in native byte order: its shape, and one axis more for the parts of an element."""
     group = value.group
     reader = elements(group.dtype)
-    words = reader.words(b"".join(bytes(chunk) for chunk in values.chunks(group.name)))
+    held = bytearray(value.bytes)
+    at = 0
+    for chunk in values.chunks(group.name):
+        held[at : at + len(chunk)] = chunk
+        at += len(chunk)
+    words = reader.words(memoryview(held))
     if group.view is None:
         return words.reshape(*group.shape, reader.parts)
     shape = (*group.shape, reader.parts)
@@ -208,8 +270,10 @@ def _feed(array: Array) -> Feed:
     return Feed(iter([memoryview(np.ascontiguousarray(array).tobytes())]))
 
 
-def _equal_transposed(old: Array, new: Array, axes: int) -> bool:
-    return np.array_equal(old.transpose(*reversed(range(axes)), axes), new)
+def _turned(array: Array) -> Array:
+    """With the axes in reverse, but for the last one: the parts of an element stay together."""
+    last = array.ndim - 1
+    return array.transpose(*reversed(range(last)), last)
 
 
 def _is_dense(group: Group) -> bool:

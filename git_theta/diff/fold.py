@@ -1,7 +1,7 @@
 """Repeated layers as one line: names that differ only in numbers enter, patterns leave.
 
 ``h.0.attn.weight`` to ``h.11.attn.weight`` become ``h.{0..11}.attn.weight``. What always holds: a pattern stands for
-exactly the names it was made from, no more and no fewer.
+exactly the names it was made from, no more and no fewer; a name that could be taken for something else stands alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar
 
-_NUMBER = re.compile(r"(?<![0-9A-Za-z])[0-9]+(?![0-9A-Za-z])")
+_NUMBER = re.compile(r"(?<![0-9])[0-9]+(?![0-9A-Za-z])")
 
 Item = TypeVar("Item")
 
@@ -21,8 +21,14 @@ def fold(
     """The items by pattern, in the order of their first member; only those with equal ``alike`` share one."""
     families: dict[Hashable, list[Item]] = {}
     for item in items:
-        families.setdefault((_NUMBER.sub("#", name(item)), alike(item)), []).append(item)
+        between = tuple(_NUMBER.split(name(item))) if is_plain(name(item)) else name(item)
+        families.setdefault((between, alike(item)), []).append(item)
     return [found for members in families.values() for found in _patterns(members, name)]
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name shown as it is can be read as nothing else: no pattern, no quoted name, nothing invisible."""
+    return name.isprintable() and name == name.strip() != "" and name[0] != '"' and not ("{" in name or "}" in name)
 
 
 def _patterns(members: list[Item], name: Callable[[Item], str]) -> list[tuple[str, list[Item]]]:

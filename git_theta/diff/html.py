@@ -14,8 +14,8 @@ from importlib.resources import files
 from typing import Any
 
 from git_theta.diff.finding import HISTOGRAM, Statistics
-from git_theta.diff.report import Line, Report, lines, loudest
-from git_theta.diff.words import HEADINGS, cells, frame_reason, remarks, scientific, totals
+from git_theta.diff.report import Line, Report, lines, loudest, printable
+from git_theta.diff.words import HEADINGS, cells, frame_reason, readable, remarks, scientific, totals
 from git_theta.errors import ThetaError
 
 _NUMBER = re.compile(r"(?<![0-9A-Za-z])[0-9]+(?![0-9A-Za-z])")
@@ -75,14 +75,17 @@ def _file(report: Report, sort: str, top: int | None) -> dict[str, Any]:
     reason = frame_reason(report)
     everything_else = f"Header or metadata changed{reason and f': {reason}'}."
     return {
-        "title": " → ".join(paths),
+        "title": " → ".join(map(readable, paths)),
         "totals": totals(report.comparison),
-        "notes": [*report.notes, *([everything_else] if report.comparison.frame_changed and not report.leaves else [])],
-        "alerts": [f"{line.name}: {remark.text}" for line in shown for remark in remarks(line) if remark.loud],
+        "notes": [
+            *map(readable, report.notes),
+            *([everything_else] if report.comparison.frame_changed and not report.leaves else []),
+        ],
+        "alerts": [f"{line.title}: {remark.text}" for line in shown for remark in remarks(line) if remark.loud],
         "heatmap": _heatmap(shown),
         "groups": groups,
         "first": largest["name"] if largest else None,
-        "values": [{"path": leaf.path, "old": leaf.old, "new": leaf.new} for leaf in report.leaves or ()],
+        "values": [{"path": printable(leaf.path), "old": leaf.old, "new": leaf.new} for leaf in report.leaves or ()],
     }
 
 
@@ -90,11 +93,12 @@ def _group(line: Line) -> dict[str, Any]:
     """One row; ``texts`` are its cells as people read them, the values beside them are what to sort by."""
     texts = dict(zip(HEADINGS, cells(line), strict=True))
     statistics = line.statistics[0] if line.statistics else None
-    numbers = statistics if statistics and statistics.numeric else None
+    numbers = statistics if statistics and statistics.measured else None
     storage = line.findings[0].storage
     said = remarks(line)
     return {
         "name": line.name,
+        "title": line.title,
         "kind": line.kind.name.lower(),
         "dtype": texts["dtype"],
         "shape": texts["shape"],
@@ -136,10 +140,10 @@ def _heatmap(shown: Sequence[Line]) -> dict[str, Any] | None:
     for line in shown:
         number = _NUMBER.search(line.name)
         alarms = [remark.text for remark in remarks(line) if remark.loud]
-        relative = _finite(next((s.relative for s in line.statistics if s.relative is not None), None))
+        relative = _finite(next((s.relative for s in line.statistics if s.measured), None))
         if number and (relative is not None or alarms):
             kind = f"{line.name[: number.start()]}#{line.name[number.end() :]}"
-            said = [f"{line.name}: {scientific(relative)}" if relative is not None else line.name, *alarms]
+            said = [f"{line.title}: {scientific(relative)}" if relative is not None else line.title, *alarms]
             found[kind, int(number[0])] = (relative, "; ".join(said).replace("<", "‹"))
             loud += [(kind, int(number[0]))] if alarms else []
     kinds = list(dict.fromkeys(kind for kind, _ in found))

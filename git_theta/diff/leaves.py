@@ -16,6 +16,8 @@ from git_theta.formats.registry import load
 
 TEXT_LIMIT = 200
 """Characters of one value that are shown; a longer one ends with its digest, so that no change is hidden."""
+BELOW = "(values below it)"
+"""What stands for a value in whose place the other side has a container; no value is spelled so."""
 _DEPTH = 3
 _ITEMS = 8
 _ENCODE = Global("_codecs", "encode")
@@ -39,9 +41,19 @@ def leaf_changes(old: tuple[str, Values] | None, new: tuple[str, Values] | None)
     after = _leaves(*new) if new else {}
     if before is None or after is None:
         return None
-    changed = [LeafChange(path, before.get(path), text) for path, text in after.items() if before.get(path) != text]
-    gone = [LeafChange(path, text, None) for path, text in before.items() if path not in after]
-    return (*changed, *gone)
+    over_before, over_after = _containers(before), _containers(after)
+
+    def side(values: dict[str, str], containers: set[str], path: str) -> str | None:
+        return values.get(path, BELOW if path in containers else None)
+
+    paths = [path for path, text in after.items() if before.get(path) != text]
+    paths += [path for path in before if path not in after]
+    return tuple(LeafChange(path, side(before, over_before, path), side(after, over_after, path)) for path in paths)
+
+
+def _containers(values: dict[str, str]) -> set[str]:
+    """The paths that have values below them."""
+    return {path[:at] for path in values for at, char in enumerate(path) if char == "."}
 
 
 def _leaves(container: str, values: Values) -> dict[str, str] | None:

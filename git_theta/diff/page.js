@@ -75,7 +75,7 @@ function histogram(file, node, title) {
   }));
   return (chosen) => {
     group = chosen;
-    title.textContent = chosen.name;
+    title.textContent = chosen.title;
     show();
   };
 }
@@ -90,7 +90,7 @@ function cell(group, column) {
   const td = make("td", column.number ? { class: "number" } : {});
   if (column.key === "name") {
     td.className = "name";
-    td.append(make("span", {}, ...breakable(value)));
+    td.append(make("span", {}, ...breakable(group.title)));
     for (const remark of group.remarks) td.append(make("small", remark.loud ? { class: "loud" } : {}, remark.text));
   } else {
     td.textContent = group.texts[column.key] ?? (value === null ? "" : value);

@@ -6,19 +6,23 @@ groups as people read them: folded where layers repeat, with ranges of the numbe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING
 
 from git_theta.diff.finding import Finding, Statistics
-from git_theta.diff.fold import fold
+from git_theta.diff.fold import fold, is_plain
 from git_theta.diff.records import Change, Comparison, Kind, Summary, of_changes
 from git_theta.globs import matches
 
 if TYPE_CHECKING:
     from git_theta.diff.leaves import LeafChange
     from git_theta.diff.values import Values
+
+_VALUES = 20
+"""A comment or a terminal full of values hides the groups; JSON has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,11 @@ class Line:
     name: str
     changes: tuple[Change, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def title(self) -> str:
+        """How the name is shown: quoted where it could be misread."""
+        return self.name if len(self.changes) > 1 else printable(self.name)
 
     @property
     def kind(self) -> Kind:
@@ -148,7 +157,18 @@ def loudest(lines: Sequence[Line]) -> list[Line]:
 def old_names(line: Line) -> list[str]:
     """The names that the groups of a line had before, as patterns."""
     before = [change.old.group.name for change in line.changes if change.old]
-    return [pattern for pattern, _ in fold(before, lambda name: name, lambda _: None)]
+    folded = fold(before, lambda name: name, lambda _: None)
+    return [pattern if len(names) > 1 else printable(pattern) for pattern, names in folded]
+
+
+def printable(name: str) -> str:
+    """A name as it is, or as a JSON string when a terminal or a reader could take it for something else."""
+    return name if is_plain(name) else json.dumps(name)
+
+
+def told(report: Report, expand: bool, top: int | None) -> Sequence[LeafChange]:
+    """The values besides tensors that a report for people lists: the first ``top``, or 20; with ``expand`` all."""
+    return (report.leaves or ())[: top if top is not None else None if expand else _VALUES]
 
 
 def _renamed_alike(line: Line, make: Callable[[str, list[Change]], Line]) -> list[Line]:
@@ -175,9 +195,12 @@ def _alike(change: Change, finding: Finding) -> Hashable:
     statistics = finding.statistics
     marks = (
         statistics is None,
-        statistics and (bool(statistics.nan_in), bool(statistics.inf_in), statistics.became_zero, statistics.numeric),
-        statistics and statistics.changed and statistics.changed == statistics.one_ulp,
+        statistics and (statistics.became_zero, statistics.numeric, statistics.measured, statistics.bits_only),
+        statistics and tuple(map(bool, statistics.not_finite)),
+        statistics and (not statistics.changed, statistics.changed == statistics.one_ulp),
         statistics and statistics.rank,
         (bool(finding.came.nan), bool(finding.came.infinite)),
     )
-    return change.kind, sides, finding.nature, finding.problem is None, marks, change.tied, change.untied
+    views = bool(change.old and change.new and change.old.group.view != change.new.group.view)
+    told = finding.nature, finding.reason, finding.problem is None
+    return change.kind, sides, views, told, marks, change.tied, change.untied

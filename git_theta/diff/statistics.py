@@ -22,6 +22,8 @@ from git_theta.tensors.feed import Feed
 BLOCK = 1 << 15
 """Elements per block: the temporary arrays of one stay in a core's cache."""
 
+_HALF = 2.0**32
+
 _SUSPICIOUS = 1e-250
 """Sums of squares below this may have lost bits to underflow."""
 
@@ -48,21 +50,53 @@ def measure(
     return tally.statistics(count)
 
 
+def measure_rows(
+    old: Feed, new: Feed, dtype: str, rows: int, lengths: tuple[int, int], histogram: bool = False
+) -> tuple[Statistics, NoNumbers]:
+    """Over the next ``rows`` rows of both streams, of other ``lengths``: as far as both go, and what only the new has.
+
+    A row of either side is held in memory.
+    """
+    reader, common = elements(dtype), min(lengths)
+    tally, came = _Tally(reader, reader, None, histogram), NoNumbers()
+    at_once = max(1, BLOCK // max(*lengths, 1))
+    with np.errstate(all="ignore"):
+        for at in range(0, rows if max(lengths) else 0, at_once):
+            part = min(rows - at, at_once)
+            before, after = (
+                reader.words(feed.take(part * length * reader.size)).reshape(part, length * reader.parts)
+                for feed, length in zip((old, new), lengths, strict=True)
+            )
+            if common:
+                both = slice(common * reader.parts)
+                tally.add(before[:, both].ravel(), after[:, both].ravel())
+            came += _no_numbers(reader, after[:, common * reader.parts :].ravel())
+    return tally.statistics(rows * common), came
+
+
 def no_numbers(feed: Feed, dtype: str, count: int) -> NoNumbers:
     """What of the next ``count`` elements is none; a complex number is so by one part of it, or by both."""
-    reader = elements(dtype)
+    reader, found = elements(dtype), NoNumbers()
+    if reader.floating:
+        with np.errstate(all="ignore"):
+            for at in range(0, count, BLOCK):
+                found += _no_numbers(reader, reader.words(feed.take(min(count - at, BLOCK) * reader.size)))
+    return found
+
+
+def _no_numbers(reader: Elements, words: Words) -> NoNumbers:
     if not reader.floating:
         return NoNumbers()
-    nan = infinite = 0
-    with np.errstate(all="ignore"):
-        for at in range(0, count, BLOCK):
-            words = reader.words(feed.take(min(count - at, BLOCK) * reader.size))
-            values = words.view(reader.native) if reader.native.kind == "f" else reader.values(words)
-            if not np.isfinite(values).all():
-                parts = values.reshape(-1, reader.parts)
-                nan += int(np.count_nonzero(np.isnan(parts).any(axis=1)))
-                infinite += int(np.count_nonzero(np.isinf(parts).any(axis=1)))
-    return NoNumbers(nan, infinite)
+    values = words.view(reader.native) if reader.native.isbuiltin == 1 else reader.values(words)
+    if np.isfinite(values).all():
+        return NoNumbers()
+    parts = reader.parts
+    return NoNumbers(*(int(np.count_nonzero(_any(of(values), parts))) for of in (np.isnan, np.isinf)))
+
+
+def _any(words: NDArray[np.bool_], parts: int) -> NDArray[np.bool_]:
+    """Of which elements at least one word is true."""
+    return words if parts == 1 else np.asarray(words.reshape(-1, parts).any(axis=1), np.bool_)
 
 
 class _Tally:
@@ -73,70 +107,82 @@ class _Tally:
         self._same_dtype = old.native == new.native and old.parts == new.parts
         self._numeric = old.numeric and new.numeric and old.parts == new.parts
         self._wide = 8 in (old.native.itemsize, new.native.itemsize)
-        self._changed = self._one_ulp = self._converted = self._nan_in = self._inf_in = 0
+        self._exact = any(_is_wide_integer(side) for side in (old, new))
+        self._changed = self._finite = self._one_ulp = self._converted = 0
+        self._nan_in = self._nan_out = self._inf_in = self._inf_out = self._inf_other = 0
+        self._bits_only = self._same_dtype
         self._scale = 1.0
         self._sums = np.zeros(4)  # old·old, new·new, old·new, change·change
         self._largest = 0.0
         self._was_zero = self._is_zero = True
         self._histogram = np.zeros(len(HISTOGRAM), np.int64) if histogram else None
         wanted = columns and self._numeric and new.floating and new.parts == 1
-        self._rank = RankTracker(columns, float(_epsilon(new.native))) if columns and wanted else None
+        self._rank = RankTracker(columns, _epsilon(new.native)) if columns and wanted else None
 
     def add(self, old: Words, new: Words) -> None:
         """Take in the next block of both sides."""
-        if self._same_dtype:
-            changed = self._count(old != new)
-            self._changed += changed
+        differs = old != new if self._same_dtype else None
         if not self._numeric:
+            self._changed += 0 if differs is None else self._count(differs)
             return
         before, after = self._old.values(old), self._new.values(new)
-        if not self._same_dtype:
-            alike = (before == after) | (np.isnan(before) & np.isnan(after))
-            self._changed += self._count(~alike)
-            cast = before.astype(self._new.native).astype(np.float64)
-            self._converted += len(cast) // self._old.parts - self._count(
-                (cast != after) & ~(np.isnan(cast) & np.isnan(after))
-            )
-        elif changed and self._new.floating and self._new.parts == 1:
-            self._one_ulp += _neighbours(old, new, len(old) - changed)
-        change = self._change(old, new, before, after)
+        change = _difference(self._old, self._new, old, new) if self._exact else after - before
+        if differs is None:
+            differs = change != 0 if self._exact else _unequal(before, after)
+            casts = self._is_cast(old, new, before, change)
+            self._converted += len(casts) // self._old.parts - self._count(~casts)
+        changed = self._count(differs)
+        self._changed += changed
         sums = _products(before, after, change)
         # Squares of narrow words never vanish in float64, so a sum of 0 says that there are only zeros.
         self._was_zero = self._was_zero and not sums[0] and not (self._wide and before.any())
         self._is_zero = self._is_zero and not sums[1] and not (self._wide and after.any())
         if not np.isfinite(sums).all() or (self._wide and min(sums[0], sums[1], sums[3]) < _SUSPICIOUS):
-            before, after, change = self._finite(before, after, change)
+            usable = ~np.repeat(_any(~(np.isfinite(before) & np.isfinite(after)), self._old.parts), self._old.parts)
+            self._count_not_finite(before, after)
+            finite = self._count(differs & usable)
+            self._count_neighbours(old[usable], new[usable], finite)
+            before, after, change = (np.where(usable, values, 0) for values in (before, after, change))
             self._add_scaled(before, after, change)
         else:
+            finite = changed
+            self._count_neighbours(old, new, changed)
             self._accumulate(sums, 1.0)
+        self._finite += finite
         self._magnitudes(change)
         if self._rank:
             self._rank.add(change, after)
 
     def _count(self, words: NDArray[np.bool_]) -> int:
         """In how many elements at least one word is true."""
-        return int(np.count_nonzero(words if self._old.parts == 1 else words.reshape(-1, self._old.parts).any(axis=1)))
+        return int(np.count_nonzero(_any(words, self._old.parts)))
 
-    def _change(self, old: Words, new: Words, before: Floats, after: Floats) -> Floats:
-        native = self._old.native
-        if self._same_dtype and native.kind in "iu" and native.itemsize == 8:
-            # float64 would round both sides first; the distance of two integers fits an unsigned word.
-            a, b = old.view(native), new.view(native)
-            distance = np.maximum(a, b).view(np.uint64) - np.minimum(a, b).view(np.uint64)
-            signed: Floats = np.where(a > b, -1.0, 1.0) * distance
-            return signed
-        return after - before
+    def _is_cast(self, old: Words, new: Words, before: Floats, change: Floats) -> NDArray[np.bool_]:
+        """Which words are the old ones as their new dtype has them: the nearest, or an integer next to it."""
+        if self._new.floating:
+            cast, there = old.view(self._old.native).astype(self._new.native), new.view(self._new.native)
+            return ~_unequal(cast, there)
+        # Cut or rounded; an integer in another dtype is the same number or another one.
+        return np.asarray((change == np.trunc(before) - before) | (change == np.rint(before) - before), np.bool_)
 
-    def _finite(self, before: Floats, after: Floats, change: Floats) -> tuple[Floats, Floats, Floats]:
-        """The block with zeros where a side is not finite, and how many became so counted."""
-        self._nan_in += self._became(np.isnan(before), np.isnan(after))
-        self._inf_in += self._became(np.isinf(before), np.isinf(after))
-        usable = np.isfinite(before) & np.isfinite(after)
-        return np.where(usable, before, 0), np.where(usable, after, 0), np.where(usable, change, 0)
+    def _count_neighbours(self, old: Words, new: Words, changed: int) -> None:
+        """Elements that moved by one ulp, of words that are finite on both sides."""
+        if changed and self._same_dtype and self._new.floating and self._new.parts == 1:
+            signed = self._new.native.name != "float8_e8m0fnu"
+            self._one_ulp += _neighbours(old, new, len(old) - changed, signed)
 
-    def _became(self, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> int:
+    def _count_not_finite(self, before: Floats, after: Floats) -> None:
+        """What became NaN or infinite, what is so no more, and whether anything but bits changed."""
         parts = self._old.parts
-        return int(np.count_nonzero(after.reshape(-1, parts).any(axis=1) & ~before.reshape(-1, parts).any(axis=1)))
+        was, now = _any(np.isnan(before), parts), _any(np.isnan(after), parts)
+        self._nan_in += int(np.count_nonzero(now & ~was))
+        self._nan_out += int(np.count_nonzero(was & ~now))
+        was, now = _any(np.isinf(before), parts), _any(np.isinf(after), parts)
+        self._inf_in += int(np.count_nonzero(now & ~was))
+        self._inf_out += int(np.count_nonzero(was & ~now))
+        other = _unequal(before, after)
+        self._inf_other += int(np.count_nonzero(was & now & _any(other, parts)))
+        self._bits_only = self._bits_only and not other.any()
 
     def _add_scaled(self, before: Floats, after: Floats, change: Floats) -> None:
         """As the plain sums, where squares would leave the range of float64."""
@@ -159,7 +205,7 @@ class _Tally:
             change = np.hypot(change[0::2], change[1::2])
         self._largest = max(self._largest, float(change.max()), -float(change.min()))
         if self._histogram is not None:
-            exponents = np.frexp(change[change != 0])[1]
+            exponents = np.frexp(np.minimum(np.abs(change[change != 0]), np.finfo(np.float64).max))[1]
             kept = np.clip(exponents, HISTOGRAM[0], HISTOGRAM[-1]) - HISTOGRAM[0]
             self._histogram += np.bincount(kept, minlength=len(HISTOGRAM))
 
@@ -167,24 +213,57 @@ class _Tally:
         """What was found over ``count`` elements."""
         if not self._numeric:
             return Statistics(count, self._changed, numeric=False)
-        old, new, product, change = self._sums
+        old, new, product, change = (float(found) for found in self._sums)
         norms = math.sqrt(old) * math.sqrt(new)
         return Statistics(
             count,
             self._changed,
+            finite=self._finite,
             one_ulp=self._one_ulp,
             converted=self._converted,
+            bits_only=bool(self._changed and self._bits_only and not self._largest),
             old_norm=self._scale * math.sqrt(old),
             new_norm=self._scale * math.sqrt(new),
             delta_norm=self._scale * math.sqrt(change),
+            relative=math.sqrt(change) / math.sqrt(old) if old else None,
             largest=self._largest,
-            cosine=(_bounded(float(product) / norms) if self._largest else 1.0) if norms else None,
+            cosine=(_bounded(product / norms) if self._largest else 1.0) if norms else None,
             nan_in=self._nan_in,
+            nan_out=self._nan_out,
             inf_in=self._inf_in,
+            inf_out=self._inf_out,
+            inf_other=self._inf_other,
             became_zero=self._is_zero and not self._was_zero,
             rank=self._rank.rank if self._rank else None,
             histogram=() if self._histogram is None else tuple(int(n) for n in self._histogram),
         )
+
+
+def _unequal(old: NDArray[Any], new: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which numbers differ; NaN is equal to NaN."""
+    return np.asarray((old != new) & ~(np.isnan(old) & np.isnan(new)), np.bool_)
+
+
+def _is_wide_integer(reader: Elements) -> bool:
+    """Whether float64 cannot hold every element."""
+    return reader.numeric and not reader.floating and reader.native.itemsize == 8
+
+
+def _difference(before: Elements, after: Elements, old: Words, new: Words) -> Floats:
+    """New less old, rounded once, where a side has 64-bit integers: 0 only where both are the same number."""
+    (high, low), (new_high, new_low) = _halves(before, old), _halves(after, new)
+    return (new_high - high) * _HALF + (new_low - low)
+
+
+def _halves(reader: Elements, words: Words) -> tuple[Floats, Floats]:
+    """Each number as a multiple of 2^32 and a rest of the same sign, both exact."""
+    if not _is_wide_integer(reader):
+        values = reader.values(words)
+        high = np.trunc(values / _HALF)
+        return high, values - high * _HALF
+    high = (words.view(reader.native) >> 32).astype(np.float64)
+    negative = high < 0
+    return high + negative, (words & np.uint64(0xFFFFFFFF)).astype(np.float64) - _HALF * negative
 
 
 def _products(before: Floats, after: Floats, change: Floats) -> Floats:
@@ -193,18 +272,20 @@ def _products(before: Floats, after: Floats, change: Floats) -> Floats:
     return np.array([np.dot(a, b) for a, b in pairs])
 
 
-def _neighbours(old: Words, new: Words, equal: int) -> int:
+def _neighbours(old: Words, new: Words, equal: int, signed: bool) -> int:
     """How many words are one apart, of which ``equal`` are equal: in words of one sign, one unit in the last place."""
     distance = new - old
     distance += old.dtype.type(1)
     near = np.flatnonzero(distance <= old.dtype.type(2))  # most often few: the signs of the others need no look
+    if len(near) <= equal:
+        return 0
     sign = old.dtype.type(1 << (8 * old.dtype.itemsize - 1))
-    return int(np.count_nonzero((old[near] ^ new[near]) < sign)) - equal if len(near) > equal else 0
+    return int(np.count_nonzero((old[near] ^ new[near]) < sign) if signed else len(near)) - equal
 
 
 def _epsilon(native: np.dtype[Any]) -> float:
     """The distance from 1 to the next number."""
-    if native.kind == "f":
+    if native.isbuiltin == 1:
         return float(np.finfo(native).eps)
     import ml_dtypes
 

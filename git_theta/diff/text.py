@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 
 from git_theta.diff.records import Kind, Summary, Value
-from git_theta.diff.report import Line, Report, lines, loudest
+from git_theta.diff.report import Line, Report, lines, loudest, printable, told
 from git_theta.diff.words import (
     HEADINGS,
     alarm_of,
@@ -15,7 +15,7 @@ from git_theta.diff.words import (
     frame_reason,
     heading,
     plural,
-    printable,
+    readable,
     remarks,
     shape,
     totals,
@@ -57,10 +57,10 @@ def textconv(summary: Summary) -> Iterator[str]:
 def render(report: Report, style: Style) -> Iterator[str]:
     """The report for people: a header with totals, a line per changed group or pattern, then everything else."""
     yield style.paint(heading(report), _BOLD)
-    yield from report.notes
+    yield from map(readable, report.notes)
     yield from _totals(report, style.width)
     if alarm := alarm_of(report):
-        yield style.paint(alarm, _LOUD)
+        yield from (style.paint(text, _LOUD) for text in _wrapped(alarm, style.width))
     found = lines(report, style.expand, style.sort)
     shown = found if style.top is None else loudest(found)[: style.top]
     if shown:
@@ -99,8 +99,9 @@ def _table(shown: Sequence[Line], style: Style) -> Iterator[str]:
             del widths[at]
     for at in _WORDS if apart else ():
         _narrow(widths, at, [row[at] for row in rows], style.width)
+    stacked = _stacked(widths, style.width - 2) if apart else [widths]
     if apart:
-        yield style.paint(_row("    ", HEADINGS, widths), _DIM)
+        yield from (style.paint(_row("    ", HEADINGS, part), _DIM) for part in stacked)
     else:
         yield style.paint(_row(f"  {'group':{longest}}  ", HEADINGS, widths), _DIM)
     for line, name, row in zip(shown, names, rows, strict=True):
@@ -109,7 +110,8 @@ def _table(shown: Sequence[Line], style: Style) -> Iterator[str]:
             yield f"{mark} {name}"
             wide = [at for at in _WORDS if at in widths and len(row[at]) > widths[at]]
             yield from (f"    {row[at]}" for at in wide)
-            yield _row("    ", ["" if at in wide else cell for at, cell in enumerate(row)], widths)
+            rest = ["" if at in wide else cell for at, cell in enumerate(row)]
+            yield from (text for part in stacked if (text := _row("    ", rest, part)))
         else:
             yield _row(f"{mark} {name:{longest}}  ", row, widths)
         for remark in remarks(line):
@@ -124,6 +126,16 @@ def _narrow(widths: dict[int, int], at: int, column: Sequence[str], width: int) 
     room = widths.get(at, 0) - max(0, _taken(widths) + 2 - width)
     if at in widths and room < widths[at]:
         widths[at] = max(len(cell) for cell in [HEADINGS[at], *column] if len(cell) <= room or cell is HEADINGS[at])
+
+
+def _stacked(widths: dict[int, int], width: int) -> list[dict[int, int]]:
+    """The columns in as many rows as the width asks for."""
+    rows: list[dict[int, int]] = [{}]
+    for at, column in widths.items():
+        if rows[-1] and _taken(rows[-1]) + column + len(_GAP) > width:
+            rows.append({})
+        rows[-1][at] = column
+    return rows
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -143,25 +155,25 @@ def _taken(widths: dict[int, int]) -> int:
 
 
 def _name(line: Line) -> str:
-    name = printable(line.name)
+    name = line.title
     return name if len(line.changes) == 1 else f"{name} ({len(line.changes):,})"
 
 
 def _everything_else(report: Report, style: Style) -> Iterator[str]:
     """Header, metadata and values that are no tensors."""
     mark = style.paint(Kind.CHANGED.value, _COLOURS[Kind.CHANGED])
-    yield f"{mark} (everything else: header, metadata, values that are no tensors)"
-    if reason := frame_reason(report):
-        yield f"    {style.paint(reason, _DIM)}"
-    for leaf in report.leaves or ():
-        before = "(absent)" if leaf.old is None else _readable(leaf.old)
-        after = "(absent)" if leaf.new is None else _readable(leaf.new)
+    first, *more = _wrapped("(everything else: header, metadata, values that are no tensors)", style.width - 2)
+    yield f"{mark} {first}"
+    yield from (f"  {text}" for text in more)
+    for text in _wrapped(frame_reason(report), style.width - 4):
+        yield f"    {style.paint(text, _DIM)}"
+    shown = told(report, style.expand, style.top)
+    for leaf in shown:
+        before, after = ("(absent)" if side is None else readable(side) for side in (leaf.old, leaf.new))
         yield f"    {printable(leaf.path)} {before} -> {after}"
-
-
-def _readable(text: str) -> str:
-    """Text that cannot steer a terminal."""
-    return text if text.isprintable() else printable(text)
+    if rest := len(report.leaves or ()) - len(shown):
+        for text in _wrapped(f"... and {plural(rest, 'value')} more; --format json has all", style.width - 4):
+            yield f"    {style.paint(text, _DIM)}"
 
 
 def _type(value: Value) -> str:

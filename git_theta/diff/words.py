@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from git_theta.diff.finding import Nature, Statistics
-from git_theta.diff.records import Change, Comparison, Kind, Value
-from git_theta.diff.report import Line, Report, old_names, parameters
+from git_theta.diff.records import Change, Comparison, Kind, Summary, Value
+from git_theta.diff.report import Line, Report, old_names, parameters, printable
 from git_theta.errors import Exit, ThetaError
 
 HEADINGS = ("dtype", "shape", "changed", "‖Δ‖/‖W‖", "max |Δ|", "cosine", "stored")
@@ -43,10 +43,10 @@ def totals(comparison: Comparison) -> str:
     counts += [f"{comparison.moved:,} moved"] if comparison.moved else []
     what = "nothing"
     if side:
-        what = f"{_counts(comparison, lambda s: s.groups)} group{'' if side.groups == 1 else 's'}"
-        what += f", {_counts(comparison, parameters)} parameters, {_counts(comparison, lambda s: s.size, size)}"
-        formats = " -> ".join(dict.fromkeys(s.format for s in (comparison.old, comparison.new) if s))
-        what += f", {formats}" if "->" in formats else ""
+        what = f"{_counted(comparison, lambda s: s.groups, 'group')}, {_counted(comparison, parameters, 'parameter')}"
+        what += f", {_on_sides(comparison, lambda s: size(s.size))}"
+        formats = _on_sides(comparison, lambda s: "plain bytes" if s.format == "opaque" else s.format)
+        what += f", {formats}" if "->" in formats else ", read as plain bytes" if side.format == "opaque" else ""
     return f"{what}: {', '.join(counts) or 'no group differs'}{_cost(comparison)}"
 
 
@@ -68,20 +68,26 @@ def alarm_of(report: Report) -> str:
         (sum(f.came.infinite + (f.statistics.inf_in if f.statistics else 0) for f in loud), "infinite"),
     )
     said = " and ".join(f"{count:,} {what}" for count, what in counts if count)
-    return f"{said} values came into {plural(len(loud), 'group')}" if loud else ""
+    values = "value" if sum(count for count, _ in counts) == 1 else "values"
+    return f"{said} {values} came into {plural(len(loud), 'group')}" if loud else ""
 
 
-def _counts(comparison: Comparison, count: Callable[..., int], write: Callable[[int], str] = "{:,}".format) -> str:
-    """A number of both sides: once where it is the same."""
-    found = dict.fromkeys(write(count(side)) for side in (comparison.old, comparison.new) if side)
-    return " -> ".join(found)
+def _on_sides(comparison: Comparison, write: Callable[[Summary], str]) -> str:
+    """What is said of both sides: once where it is the same."""
+    return " -> ".join(dict.fromkeys(write(side) for side in (comparison.old, comparison.new) if side))
+
+
+def _counted(comparison: Comparison, count: Callable[[Summary], int], noun: str) -> str:
+    """``1 group``, ``0 -> 1 groups``."""
+    found = _on_sides(comparison, lambda side: f"{count(side):,}")
+    return f"{found} {noun}{'' if found == '1' else 's'}"
 
 
 def cells(line: Line) -> tuple[str, ...]:
     """What the columns of :data:`HEADINGS` hold for one line."""
     first = line.changes[0]
     statistics = line.statistics
-    numeric = [s for s in statistics if s.numeric]
+    numeric = [s for s in statistics if s.measured]
     stored = [finding.storage for finding in line.findings if finding.storage]
     kinds = "/".join(dict.fromkeys(storage.kind for storage in stored))
     return (
@@ -89,7 +95,7 @@ def cells(line: Line) -> tuple[str, ...]:
         _both(first, lambda value: shape(value.group.shape)),
         "resized" if _only_resized(line) else span((s.share for s in statistics), percent),
         span((s.relative for s in numeric if s.relative is not None), scientific),
-        span((s.largest for s in numeric if s.nan_in + s.inf_in < s.elements), scientific),
+        span((s.largest for s in numeric), scientific),
         span((s.cosine for s in numeric if s.cosine is not None), _cosine),
         f"{kinds} {size(sum(storage.bytes for storage in stored))}" if stored else "",
     )
@@ -105,7 +111,7 @@ def remarks(line: Line) -> list[Remark]:
     found = [*_values(line), *_natures(line)]
     first = line.changes[0]
     if line.kind is Kind.RENAMED:
-        found.append(Remark(f"renamed from {', '.join(map(printable, old_names(line)))}, the same values"))
+        found.append(Remark(f"renamed from {', '.join(old_names(line))}, the same values"))
     if line.kind is Kind.RESHAPED:
         found.append(Remark("the same bytes"))
     if first.tied:
@@ -124,69 +130,89 @@ def _problem(error: ThetaError) -> str:
 
 def _values(line: Line) -> list[Remark]:
     statistics = line.statistics
-    nan, infinite = sum(s.nan_in for s in statistics), sum(s.inf_in for s in statistics)
-    found = []
-    came = sum(f.came.nan for f in line.findings), sum(f.came.infinite for f in line.findings)
-    for count, what in zip(came, ("NaN", "infinite"), strict=True):
-        if count:
-            kind = "element" if line.kind is Kind.ADDED else "new element"
-            found.append(Remark(f"{plural(count, kind)} {'is' if count == 1 else 'are'} {what}", loud=True))
-    if nan:
-        found.append(Remark(f"{plural(nan, 'element')} became NaN", loud=True))
-    if infinite:
-        found.append(Remark(f"{plural(infinite, 'element')} became infinite", loud=True))
-    if statistics and all(s.became_zero for s in statistics):
+    found = _not_finite(line)
+    if not statistics:
+        return found
+    if all(s.became_zero for s in statistics):
         found.append(Remark("all zero now", loud=True))
-    if statistics and all(s.changed and s.changed == s.one_ulp for s in statistics):
+    if all(s.changed and s.changed == s.one_ulp for s in statistics):
         found.append(Remark("every change is by one ulp, to the next representable number"))
-    elif statistics and all(_same_value(s) for s in statistics):
+    elif all(s.bits_only for s in statistics):
         found.append(Remark("only bits changed that compare equal: signs of zero, payloads of NaN"))
-    if statistics and line.findings[0].nature is Nature.VALUES and not any(s.changed for s in statistics):
-        found.append(Remark("its own elements are equal, others in the same storage changed"))
-    if statistics and not any(s.numeric for s in statistics):
+    if line.findings[0].nature is Nature.VALUES and not any(s.changed for s in statistics):
+        found.append(Remark(_equal_elements(line.changes[0])))
+    if not any(s.numeric for s in statistics):
         found.append(Remark("compared byte by byte"))
     if ranks := [s.rank for s in statistics if s.rank is not None]:
         found.append(Remark(f"the change has rank {span(ranks, str)}"))
     return found
 
 
-def _same_value(statistics: Statistics) -> bool:
-    """Whether bits changed and no number did."""
-    quiet = not (statistics.largest or statistics.nan_in or statistics.inf_in)
-    return bool(statistics.numeric and statistics.changed and quiet and not statistics.converted)
+def _not_finite(line: Line) -> list[Remark]:
+    """NaN and infinity: what is so of the elements that came, what became so, what is so no longer."""
+    came = [finding.came for finding in line.findings]
+    nan_in, inf_in, nan_out, inf_out, inf_other = (
+        sum(column) for column in zip(*([s.not_finite for s in line.statistics] or [(0,) * 5]), strict=True)
+    )
+    kind = "element" if line.kind is Kind.ADDED else "new element"
+    said = (
+        (sum(c.nan for c in came), kind, ("is NaN", "are NaN"), True),
+        (sum(c.infinite for c in came), kind, ("is infinite", "are infinite"), True),
+        (nan_in, "element", ("became NaN", "became NaN"), True),
+        (inf_in, "element", ("became infinite", "became infinite"), True),
+        (nan_out, "element", ("is no longer NaN", "are no longer NaN"), False),
+        (inf_out, "element", ("is no longer infinite", "are no longer infinite"), False),
+        (inf_other, "element", ("went from one infinity to another", "went from one infinity to another"), False),
+    )
+    return [Remark(f"{plural(n, noun)} {verbs[n != 1]}", loud) for n, noun, verbs, loud in said if n]
+
+
+def _equal_elements(change: Change) -> str:
+    """Why the bytes of a group differ when its elements do not."""
+    if change.old and change.new and change.old.group.view != change.new.group.view:
+        return "its elements are equal, their layout in the file changed"
+    return "its own elements are equal, others in the same storage changed"
 
 
 def _natures(line: Line) -> list[Remark]:
     change, nature = line.changes[0], line.findings[0].nature
     if nature is Nature.CAST:
-        return [Remark(_cast(line.statistics))]
+        old, new = (side.group.dtype if side else "" for side in (change.old, change.new))
+        return [Remark(_cast(line.statistics, cut=_is_integer(new) and not _is_integer(old)))]
     if nature is Nature.TRANSPOSED:
         return [Remark("transposed, with equal content")]
     if nature is Nature.RESIZED and change.old and change.new:
         return [Remark(_resized(change.old.group.shape, change.new.group.shape, line.statistics))]
     if nature is Nature.INCOMPARABLE:
-        return [Remark("the two sides cannot be compared element by element")]
+        return [Remark(f"cannot be compared element by element: {line.findings[0].reason}")]
     return []
 
 
-def _cast(statistics: list[Statistics]) -> str:
+def _cast(statistics: list[Statistics], cut: bool) -> str:
     if all(s.changed == 0 for s in statistics):
         return "dtype cast, every value is the same number"
-    other = sum(s.elements - s.converted for s in statistics)
-    return (
-        "dtype cast, every value rounded" if not other else f"dtype cast, and {plural(other, 'value')} changed besides"
-    )
+    if other := sum(s.elements - s.converted for s in statistics):
+        return f"dtype cast, and {plural(other, 'value')} changed besides"
+    return f"dtype cast, every value {'cut or rounded to an integer' if cut else 'rounded'}"
+
+
+def _is_integer(dtype: str) -> bool:
+    return dtype.startswith(("int", "uint", "qint", "quint", "bool"))
 
 
 def _resized(old: tuple[int, ...], new: tuple[int, ...], statistics: list[Statistics]) -> str:
-    words = ("rows", "columns") if len(new) == 2 else ()
+    """Where elements came or went is known when those that both sides have are equal, and not otherwise."""
+    same = all(s.changed == 0 for s in statistics)
+    nouns = ("row", "column") if len(new) == 2 else ("element",)
     parts = []
     for axis, (before, after) in enumerate(zip(old, new, strict=True)):
         if before != after:
-            what = words[axis] if words else ("elements" if len(new) == 1 else f"along axis {axis}")
-            parts.append(f"{abs(after - before):,} {what} {'appended' if after > before else 'removed'}")
-    same = all(s.changed == 0 for s in statistics)
-    return f"{', '.join(parts)}, {'the rest is equal' if same else 'the rest changed too'}"
+            count = abs(after - before)
+            done = ("appended" if same else "more") if after > before else ("removed" if same else "fewer")
+            along = f"{count:,} {done} along axis {axis}"
+            parts.append(along if len(new) > 2 else f"{plural(count, nouns[axis])} {done}")
+    rest = ", the rest is equal" if same else ", the rest changed too"
+    return f"{', '.join(parts)}{rest if any(s.elements for s in statistics) else ''}"
 
 
 def frame_reason(report: Report) -> str:
@@ -197,7 +223,9 @@ def frame_reason(report: Report) -> str:
     structural = any(change.kind not in (Kind.CHANGED, Kind.TIED) or _retyped(change) for change in changes)
     if structural or report.comparison.moved:
         return "it names the groups, their dtypes, shapes and places"
-    return "" if report.leaves is None else "no value that can be told differs"
+    if report.leaves is None:
+        return ""
+    return "no value that is told differs: flags of tensors, types of keys, or how the file is written"
 
 
 def _retyped(change: Change) -> bool:
@@ -210,7 +238,7 @@ def heading(report: Report) -> str:
     """The first line, as Git's own diffs begin."""
     sides = (("a", report.old_path), ("b", report.new_path))
     old, new = (_sided(side, path) if path is not None else "/dev/null" for side, path in sides)
-    return f"diff --theta {old} {new}"
+    return f"diff --theta {readable(old)} {readable(new)}"
 
 
 def _sided(side: str, path: str) -> str:
@@ -234,9 +262,11 @@ def percent(share: float) -> str:
 
 
 def scientific(value: float) -> str:
-    """Two digits: ``0``, ``1.2e-3``, ``4.5``."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else str(value)
+    """Two digits: ``0``, ``1.2e-3``, ``4.5``; more than float64 can hold as that."""
+    if value == 0:
+        return "0"
+    if math.isinf(value):
+        return ">1.8e308"
     if 0.01 <= abs(value) < 1000:
         return f"{value:.2g}" if abs(value) < 99.5 else f"{value:.0f}"
     mantissa, exponent = f"{value:.1e}".split("e")
@@ -267,9 +297,9 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def printable(name: str) -> str:
-    """A name as it is, or as a JSON string when a terminal could misread it."""
-    return name if name.isprintable() and name and not name.startswith('"') else json.dumps(name)
+def readable(text: str) -> str:
+    """Text that cannot steer a terminal: as it is, or as a JSON string."""
+    return text if text.isprintable() else json.dumps(text)
 
 
 def _both(change: Change, of: Callable[[Value], str]) -> str:

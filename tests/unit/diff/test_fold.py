@@ -45,8 +45,14 @@ def test_every_combination_of_two_numbers_is_one_line_and_any_other_set_is_not()
     assert patterns(full[:-1]) == ["l.0.e.{0..2}.w", "l.1.e.{0..1}.w"]
 
 
-def test_digits_inside_words_are_no_numbers() -> None:
-    assert patterns(["conv1.w", "conv2.w"]) == ["conv1.w", "conv2.w"]
+def test_numbers_may_follow_letters_and_letters_may_not_follow_numbers() -> None:
+    assert patterns([f"layers.7.block{i}.w" for i in range(20)]) == ["layers.7.block{0..19}.w"]
+    assert patterns(["w2v.w", "w3v.w"]) == ["w2v.w", "w3v.w"]
+
+
+def test_names_that_could_be_taken_for_patterns_or_signs_of_them_stand_alone() -> None:
+    names = ["h.#.w", "h.{0..1}.w", "h.0.w", "h.1.w", "h.{2..3}.w"]
+    assert patterns(names) == ["h.#.w", "h.{0..1}.w", "h.{0..1}.w", "h.{2..3}.w"]
 
 
 def test_only_what_is_alike_shares_a_line() -> None:

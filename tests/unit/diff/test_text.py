@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from git_theta.diff import Report, Style, Summary, compare, markdown, render
 from git_theta.diff.as_json import document
+from git_theta.diff.leaves import LeafChange
 from git_theta.diff.words import heading, percent, scientific, size, span, totals
 from git_theta.model import Digest, Oid
 from tests.unit.diff.support import Arrays, of_arrays, report, save
@@ -219,3 +221,119 @@ def test_numbers_are_short_and_never_round_to_a_lie() -> None:
     assert [scientific(x) for x in (0.0, 1.234e-3, 0.5, 123.0, 4.56e7)] == ["0", "1.2e-3", "0.5", "123", "4.6e7"]
     assert [size(x) for x in (0, 999, 1500, 2_938_000, 496_000_000)] == ["0 B", "999 B", "1.5 kB", "2.9 MB", "496 MB"]
     assert span([], percent) == ""
+
+
+def heads(made: Report) -> list[str]:
+    """Everything that three renderers say about the file itself and its groups."""
+    data = json.loads(json.dumps(document([made])))
+    assert not any("\ud800" <= char < "\ue000" for char in json.dumps(data, ensure_ascii=False))
+    return [*text(made), *markdown.render(made)]
+
+
+@pytest.mark.parametrize("name", ["\x1b]0;x\x07", "a\u202eb", "caf\udce9", "x\x9b31m"])
+def test_names_from_files_and_checkpoints_cannot_steer_a_terminal(tmp_path: Path, name: str) -> None:
+    made = of_arrays(tmp_path, {"w": weight()}, {"w": weight() * 2})
+    hostile = replace(made, old_path=name, new_path=name, notes=(f"rename from {name}",))
+    assert all(line.isprintable() for line in text(hostile))
+    assert not any(char in "".join(heads(hostile)) for char in "\x1b\x07\x9b\u202e\udce9")
+
+
+def test_a_path_that_is_no_unicode_is_valid_json() -> None:
+    made = Report("caf\udce9", "caf\udce9", compare(None, Summary("npy", 1, Digest("0" * 64), (), None)))
+    assert document([made])["files"][0]["new"]["path"] == r"caf\xe9"
+
+
+@pytest.mark.parametrize(("name", "shown"), [("", '""'), (" ", '" "'), ("h.{0..2}.w", '"h.{0..2}.w"')])
+def test_names_that_could_be_misread_are_quoted(tmp_path: Path, name: str, shown: str) -> None:
+    made = of_arrays(tmp_path, {name: weight()}, {name: weight() * 2})
+    assert any(line.startswith(f"~ {shown} ") for line in text(made))
+    assert any(f"<code>{shown}</code>" in line for line in markdown.render(made))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ([np.nan] * 3, [1, 2, 3], "3 elements are no longer NaN"),
+        ([np.inf, np.inf], [-0.0, 2], "2 elements are no longer infinite"),
+        ([np.inf, -np.inf, 1], [-np.inf, np.inf, 1], "2 elements went from one infinity to another"),
+        ([np.inf], [np.nan], "1 element became NaN"),
+    ],
+)
+def test_what_is_no_number_says_so_and_has_no_norms(
+    tmp_path: Path, old: list[float], new: list[float], said: str
+) -> None:
+    made = of_arrays(tmp_path, {"w": np.array(old)}, {"w": np.array(new)})
+    shown = text(made, width=100)
+    assert f"    {said}" in shown
+    assert not any("only bits" in line or "ulp" in line or "max |Δ|" in line for line in shown)
+
+
+def test_a_change_beyond_float64_has_no_infinity_in_its_numbers(tmp_path: Path) -> None:
+    made = of_arrays(tmp_path, {"w": np.full(4, 1.7e308)}, {"w": np.full(4, -1.7e308)})
+    assert text(made)[-1].split()[-3:] == ["2", ">1.8e308", "-1.000000"]
+    (group,) = document([made])["files"][0]["groups"]
+    assert (group["statistics"]["relative"], group["statistics"]["largest"]) == (2, None)
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        (np.concatenate([weight(), weight()[:1]]), "1 row appended, the rest is equal"),
+        (np.concatenate([weight()[:8], weight()]), "8 rows more, the rest changed too"),
+        (np.delete(weight(), 3, 1), "1 column fewer, the rest changed too"),
+        (weight()[:, :-1], "1 column removed, the rest is equal"),
+        (np.trunc(weight()).astype("i4"), "dtype cast, every value cut or rounded to an integer"),
+        (weight()[None] + 1, "cannot be compared element by element: the number of axes changed"),
+        (weight()[:5].astype("f2"), "cannot be compared element by element: the dtype and the shape changed"),
+        (weight().astype("c8") + 1, "cannot be compared element by element: one side has complex numbers, the"),
+    ],
+)
+def test_resizing_and_casts_say_no_more_than_is_known(tmp_path: Path, new: np.ndarray[Any, Any], said: str) -> None:
+    shown = text(of_arrays(tmp_path, {"w": weight()}, {"w": np.ascontiguousarray(new)}))
+    assert any(line.startswith(f"    {said}") for line in shown)
+
+
+def test_counts_of_one_are_singular(tmp_path: Path) -> None:
+    made = of_arrays(tmp_path, {"w": np.ones(1)}, {"w": np.full(1, np.nan)})
+    assert text(made)[1].startswith("1 group, 1 parameter, ")
+    assert text(made)[2] == "1 NaN value came into 1 group"
+    assert text(of_arrays(tmp_path, {}, {"w": np.ones(1)}))[1].startswith("0 -> 1 groups, 0 -> 1 parameters, ")
+
+
+def with_leaves(made: Report, count: int) -> Report:
+    comparison = replace(made.comparison, frame_changed=True)
+    return replace(made, comparison=comparison, leaves=tuple(LeafChange(f"k{i}", "1", "2") for i in range(count)))
+
+
+def test_values_are_listed_up_to_twenty_the_top_or_all(tmp_path: Path) -> None:
+    made = with_leaves(of_arrays(tmp_path, {"w": weight()}, {"w": weight() * 2}), 5000)
+
+    def listed(shown: list[str], start: str) -> int:
+        return sum(line.startswith(start) for line in shown)
+
+    assert [listed(text(made, **style), "    k") for style in ({}, {"top": 2}, {"expand": True})] == [20, 2, 5000]
+    assert text(made)[-1] == "    ... and 4,980 values more; --format json has all"
+    assert listed(list(markdown.render(made)), "| <code>k") == 20
+    assert len(document([made])["files"][0]["values"]) == 5000
+
+
+def test_a_comment_keeps_to_what_github_takes(tmp_path: Path) -> None:
+    old = {f"{i:x}{'x' * 200}": np.ones(1, "f4") for i in range(600)}
+    made = of_arrays(tmp_path, old, {name: array + np.float32("nan") for name, array in old.items()})
+    shown = "\n".join(markdown.render(with_leaves(made, 5000), expand=True))
+    assert 50_000 < len(shown) < 65_536
+    assert shown.count("that a comment has no room for") == 2
+    assert shown.count("<details") == shown.count("</details>") == 1
+
+
+def test_a_narrow_terminal_gets_the_numbers_in_two_rows(tmp_path: Path) -> None:
+    old = {f"model.layers.{i}.q_proj.weight": weight() for i in range(9)}
+    made = of_arrays(tmp_path, old, {name: a * np.float32(1.1 + i / 9) for i, (name, a) in enumerate(old.items())})
+    shown = text(with_leaves(made, 1), width=40)[1:]
+    assert max(map(len, shown)) <= 40
+    assert any("max |Δ|" in line for line in shown)
+
+
+def test_bytes_that_no_format_claims_are_told_as_such() -> None:
+    side = Summary("opaque", 10, Digest("0" * 64), (), None)
+    assert "10 B, read as plain bytes" in totals(compare(side, replace(side, skeleton=Digest("1" * 64))))
