@@ -73,10 +73,10 @@ class Ancestry:
         return of_manifest(manifest) if manifest else None
 
     def _ids(self, path: str) -> dict[str, str]:
-        if "\n" in path:  # the batch protocol is by lines
-            return {}
         parents = (parent for parents in self.parents.values() for parent in parents)
         commits = list(dict.fromkeys([*self.parents, *parents]))  # a range ends above parents it does not have
+        if "\n" in path:  # the batch protocol is by lines
+            return {commit: blob for commit in commits if (blob := self._listed(commit, path))}
         questions = "".join(f"{commit}:{path}\n" for commit in commits)
         answers = ask_git("cat-file", "--batch-check=%(objecttype) %(objectname)", stdin=os.fsencode(questions))
         found = {}
@@ -85,6 +85,12 @@ class Ancestry:
             if kind == "blob":
                 found[commit] = name
         return found
+
+    @staticmethod
+    def _listed(commit: str, path: str) -> str | None:
+        """The blob at a path of any name, by a process of its own."""
+        entry = ask_git("ls-tree", "-z", "--full-tree", commit, "--", path).partition(b"\t")[0].split(b" ")
+        return entry[2].decode() if entry[1:2] == [b"blob"] else None
 
 
 def kept(old: Summary | None, new: Summary | None) -> dict[str, str]:

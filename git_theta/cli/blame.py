@@ -15,11 +15,12 @@ from git_theta.cli.ancestry import Ancestry, Commit, describe, from_root, kept
 from git_theta.cli.output import emit_json
 from git_theta.cli.pager import paged
 from git_theta.cli.receiving import require_names
-from git_theta.cli.text import printable, table
-from git_theta.cli.workspace import open_workspace
+from git_theta.cli.text import printable, table, typed
+from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.diff import matching
 from git_theta.diff.fold import fold
 from git_theta.errors import ThetaError
+from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion, looks_like_manifest, parse
 
 _SHORT = 10
 _Names = dict[str, list[str]]
@@ -47,8 +48,10 @@ def command(path: str, revision: str, groups: tuple[str, ...], expand: bool, as_
     try:
         name = from_root(workspace, path)
         ancestry = Ancestry(workspace, revision)
-        summary = ancestry.summary(ancestry.blob(next(iter(ancestry.parents)), name))
+        blob = ancestry.blob(next(iter(ancestry.parents)), name)
+        summary = ancestry.summary(blob)
         if summary is None:
+            _require_whole(workspace, blob, name, revision)
             hint = f"git theta ls-files --rev {printable(revision)} lists its checkpoints"
             raise NothingToBlame(f"{printable(name)} is no tracked checkpoint in {printable(revision)}", hint=hint)
         present = [value.group.name for value in summary.values]
@@ -63,6 +66,18 @@ def command(path: str, revision: str, groups: tuple[str, ...], expand: bool, as_
                 click.echo(_text(names, blamed, commits, expand))
     finally:
         workspace.close()
+
+
+def _require_whole(workspace: Workspace, blob: str | None, name: str, revision: str) -> None:
+    """Say it of a blob that is a manifest and cannot be read, which is something else than no checkpoint."""
+    text = workspace.blobs.get(blob, looks_like_manifest) if blob else None
+    if text is None:
+        return
+    try:
+        parse(text)
+    except (DamagedManifest, ManifestFromNewerVersion) as error:
+        hint = f"git theta blame {typed(name)} {printable(revision)}~1 asks about the version before"
+        raise DamagedManifest(f"{printable(name)} in {printable(revision)}: {error}", hint=hint) from None
 
 
 def _blame(ancestry: Ancestry, path: str, names: Iterable[str]) -> dict[str, str]:

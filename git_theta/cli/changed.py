@@ -11,18 +11,47 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from git_theta.cli.sides import ABSENT, Side, of_file, stored
+from git_theta.cli.text import printable
 from git_theta.cli.tracked import filtered
 from git_theta.cli.workspace import Workspace
 from git_theta.diff import Comparison, compare_texts
-from git_theta.errors import ThetaError
+from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.process import GitFailed, ask_git
-from git_theta.manifest import looks_like_manifest
+from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion, looks_like_manifest
 
 _RAW = ("diff", "--raw", "-z", "--no-abbrev", "--find-renames", "--no-ext-diff", "--ignore-submodules")
+
+
+LINK = "120000"
+"""The mode of a symbolic link."""
+_STAGES = {"--base": "1", "--ours": "2", "--theirs": "3"}
+
+
+class TooManyVersions(ThetaError):
+    """The words name a merge with all its parents, or more than two commits."""
+
+    exit_code = Exit.USAGE
+
+    def __init__(self) -> None:
+        super().__init__(
+            "these words name more than two versions, and a report compares two",
+            hint="git theta diff A B; for a merge and its first parent: git theta diff MERGE^ MERGE",
+        )
+
+
+class DamagedVersion(ThetaError):
+    """A version of a checkpoint in Git is a manifest that cannot be read."""
+
+    exit_code = Exit.DAMAGED
+
+    def __init__(self, place: Place, error: ThetaError) -> None:
+        where = f"blob {place.blob[:10]}" if place.blob else "the worktree"
+        found = f"git log --all --find-object={place.blob} names the commits that brought it" if place.blob else None
+        super().__init__(f"{printable(place.path)} in {where}: {error}", hint=found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +65,35 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A file that differs; None on the side that does not have it. ``unmerged``: Git has no two sides to compare."""
+    """A file that differs; None on the side that does not have it.
+
+    ``unmerged`` is the path of one in conflict, ``stage`` the side of the conflict that the worktree is compared with.
+    """
 
     old: Place | None
     new: Place | None
-    unmerged: bool = False
+    unmerged: str = ""
+    stage: str = ""
 
     @property
     def paths(self) -> tuple[str | None, str | None]:
         """The path on each side."""
+        if self.unmerged and not (self.old or self.new):
+            return self.unmerged, self.unmerged
         return self.old.path if self.old else None, self.new.path if self.new else None
 
     @property
     def notes(self) -> list[str]:
-        """What Git itself would say above a diff: renames and modes."""
+        """What Git itself would say above a diff: conflicts, renames and modes."""
+        if self.unmerged:
+            compared = f": {self.stage} compared with the worktree" if self.stage else ""
+            return [f"* Unmerged path {printable(self.unmerged)}{compared}"]
         if not (self.old and self.new):
             one = self.old or self.new
             return [f"{'deleted' if self.old else 'new'} file mode {one.mode}"] if one else []
         found = []
         if self.old.path != self.new.path:
-            found += [f"rename from {self.old.path}", f"rename to {self.new.path}"]
+            found += [f"rename from {printable(self.old.path)}", f"rename to {printable(self.new.path)}"]
         if self.old.mode != self.new.mode:
             found += [f"old mode {self.old.mode}", f"new mode {self.new.mode}"]
         return found
@@ -63,9 +101,9 @@ class Pair:
 
 def changed(workspace: Workspace, arguments: Sequence[str]) -> list[Pair]:
     """Every checkpoint that differs, for the arguments of ``git diff``, in Git's order."""
-    pairs = list(_pairs(os.fsdecode(ask_git(*_RAW, *arguments))))
+    pairs = _with_stages(list(_pairs(os.fsdecode(ask_git(*_RAW, *arguments)))), arguments)
     paths = [path for pair in pairs for path in pair.paths if path is not None]
-    handled = filtered(workspace, list(dict.fromkeys(paths)))
+    handled = filtered(workspace, list(dict.fromkeys(paths)), anywhere=True)
     return [pair for pair in pairs if handled.intersection(path for path in pair.paths if path is not None)]
 
 
@@ -91,12 +129,15 @@ def compare_blobs(workspace: Workspace, pair: Pair) -> Comparison | None:
 
 def side(workspace: Workspace, place: Place | None) -> Side:
     """What is at a place."""
-    if place is None:
+    if place is None or place.mode == LINK:
         return ABSENT
-    if place.blob is None:
-        return of_file(workspace, str(workspace.repository.root / place.path))
-    manifest = workspace.manifest(place.blob)
-    return stored(workspace, manifest) if manifest else _plain_blob(workspace, place.blob)
+    try:
+        if place.blob is None:
+            return of_file(workspace, str(workspace.repository.root / place.path))
+        manifest = workspace.manifest(place.blob)
+        return stored(workspace, manifest) if manifest else _plain_blob(workspace, place.blob)
+    except (DamagedManifest, ManifestFromNewerVersion) as error:
+        raise DamagedVersion(place, error) from None
 
 
 def _plain_blob(workspace: Workspace, blob: str) -> Side:
@@ -124,21 +165,66 @@ def _plain_blob(workspace: Workspace, blob: str) -> Side:
 
 
 def _pairs(raw: str) -> Iterator[Pair]:
-    """The records of ``git diff --raw -z``; symbolic links and submodules are no checkpoints."""
+    """The records of ``git diff --raw -z``; submodules are left out, links may stand where checkpoints were."""
     words = iter(raw.split("\0")[:-1])
     for word in words:
+        if word.startswith("::"):
+            raise TooManyVersions
         old_mode, new_mode, old_blob, new_blob, status = word[1:].split(" ")
         old_path = next(words)
         new_path = next(words) if status[0] in "RC" else old_path
         if status == "U":
-            yield Pair(Place(old_path, old_mode, None), None, unmerged=True)
+            yield Pair(None, _place(old_path, new_mode, ""), unmerged=old_path)
             continue
         old = _place(old_path, old_mode, old_blob)
         new = _place(new_path, new_mode, new_blob)
-        if old or new:
-            yield Pair(old, new)
+        # A file that became a link, or the other way, is two halves, as Git shows it.
+        for pair in (Pair(old, None), Pair(None, new)) if status == "T" else (Pair(old, new),):
+            if pair.old or pair.new:
+                yield pair
 
 
 def _place(path: str, mode: str, blob: str) -> Place | None:
-    """None where the side has no regular file; the worktree's file has no blob id."""
-    return Place(path, mode, blob if blob.strip("0") else None) if mode.startswith("100") else None
+    """None where the side has neither file nor link; what is in the worktree has no blob id."""
+    return Place(path, mode, blob if blob.strip("0") else None) if mode.startswith(("100", "120")) else None
+
+
+def _with_stages(pairs: list[Pair], words: Sequence[str]) -> list[Pair]:
+    """The pairs, those in conflict made of the stage that was asked for and the worktree.
+
+    Git names such a path, and compares it only where it has this stage and the worktree's file is another.
+    """
+    conflicts = {pair.unmerged for pair in pairs if pair.unmerged}
+    if not conflicts:
+        return pairs
+    if "--cached" in words:
+        return [replace(pair, new=None) if pair.unmerged else pair for pair in pairs]
+    stage = next((word for word in _STAGES if word in words), "--ours")
+    listed = os.fsdecode(ask_git("ls-files", "--unmerged", "--full-name", "-z", "--", ":/")).split("\0")[:-1]
+    entries = (line.partition("\t")[::2] for line in listed)
+    stages = {(path, words.split(" ")[2]): words.split(" ") for words, path in entries}
+    found = []
+    for pair in pairs:
+        if pair.unmerged:
+            mode, blob = stages.get((pair.unmerged, _STAGES[stage]), ["000000", "", ""])[:2]
+            sides = _place(pair.unmerged, mode, blob), pair.new
+            old, new = reversed(sides) if "-R" in words else sides
+            found.append(Pair(old, new, pair.unmerged, stage[2:]))
+        elif not conflicts.intersection(pair.paths):
+            found.append(pair)
+    return found
+
+
+def link_notes(old: str | None, new: str | None) -> list[str]:
+    """What to say of symbolic links, given the target on each side that has one."""
+    before = [f"- symbolic link to {printable(old)}"] if old is not None else []
+    return before + ([f"+ symbolic link to {printable(new)}"] if new is not None else [])
+
+
+def link_target(workspace: Workspace, place: Place | None) -> str | None:
+    """Where the link at a place leads; None for what is no link."""
+    if place is None or place.mode != LINK:
+        return None
+    if place.blob is None:
+        return os.readlink(workspace.repository.root / place.path)
+    return os.fsdecode(workspace.blobs.get(place.blob) or b"")

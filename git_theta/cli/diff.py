@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from git_theta.cli.changed import Pair, blobs, changed, compare_blobs, side
+from git_theta.cli.changed import Pair, blobs, changed, compare_blobs, link_notes, link_target, side
 from git_theta.cli.dashes import KeepsDashes
 from git_theta.cli.output import warn
 from git_theta.cli.pager import paged
@@ -19,11 +21,16 @@ from git_theta.cli.reporting import Wish, make_report, report_options, show
 from git_theta.cli.sides import Side, of_file
 from git_theta.cli.sighting import expect, forget
 from git_theta.cli.text import printable
+from git_theta.cli.tracked import filtered
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.diff import Report
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.repository import NotARepository
 
+_GITS = {
+    name: f"--{name.replace('_', '-')}" for name in ("cached", "base", "ours", "theirs", "merge_base", "no_renames")
+} | {"reverse": "-R"}
+"""Options that are Git's, as Git spells them."""
 _THREADS_OUTSIDE = 2
 """Without a repository there is no setting to read."""
 
@@ -31,25 +38,30 @@ _THREADS_OUTSIDE = 2
 @click.command("diff", cls=KeepsDashes)
 @click.argument("what", nargs=-1, metavar="[A [B]] [--] [PATH...]")
 @click.option("--cached", "--staged", "cached", is_flag=True, help="Compare the index, with HEAD or with A.")
-@click.option("--base", "stage", flag_value="--base", default=None, help="In a conflict: the worktree with the base.")
-@click.option("--ours", "stage", flag_value="--ours", default=None, help="In a conflict: the worktree with our side.")
-@click.option("--theirs", "stage", flag_value="--theirs", default=None, help="In a conflict: with their side.")
+@click.option("--base", is_flag=True, help="In a conflict: the worktree with the base.")
+@click.option("--ours", is_flag=True, help="In a conflict: the worktree with our side.")
+@click.option("--theirs", is_flag=True, help="In a conflict: with their side.")
+@click.option("--merge-base", is_flag=True, help="Use the merge base of A and B, or of A and HEAD, for A.")
+@click.option("-R", "reverse", is_flag=True, help="Swap the two sides.")
+@click.option("--no-renames", is_flag=True, help="A renamed file is one deleted and one new file.")
 @click.option("--no-index", is_flag=True, help="Compare two files, in a repository or not.")
 @click.option("--name-only", is_flag=True, help="Only file and group, separated by a tab, one per line.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when there are differences.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write the report into a file.")
+@click.option("--quiet", is_flag=True, help="Print nothing, and exit with 1 when there are differences.")
+@click.option("-o", "--output", metavar="FILE", help="Write the report into a file; - is standard output.")
 @report_options
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     what: tuple[str, ...],
-    cached: bool,
-    stage: str | None,
     no_index: bool,
     name_only: bool,
     exit_code: bool,
+    quiet: bool,
     output: str | None,
     wish: Wish,
+    **for_git: bool,
 ) -> int:
     """Show how checkpoints differ, parameter group by parameter group.
 
@@ -58,27 +70,34 @@ def command(
 
     Example: git theta diff HEAD~1 HEAD --sort change --top 10
     """
+    if name_only and (wish.format != "text" or output is not None):
+        raise click.UsageError("--name-only prints names; it goes with neither --format nor --output")
+    if len([stage for stage in ("base", "ours", "theirs") if for_git[stage]]) > 1:
+        raise click.UsageError("--base, --ours and --theirs: one side at a time")
     workspace = _workspace()
     try:
-        words = [*(["--cached"] if cached else []), *([stage] if stage else []), *what, *ctx.meta["paths"]]
+        words = [*(_GITS[name] for name, given in for_git.items() if given), *what, *ctx.meta["paths"]]
         files = _two_files(workspace, what, no_index)
+        target = _target(workspace, output, files or ())
         names: set[str] = set()
         if files:
             reports = _of_files(workspace, files, wish, names)
         elif workspace:
             expect()
-            reports = _of_pairs(workspace, words, wish, names)
+            reports = _of_pairs(workspace, words, replace(wish, stat=wish.stat or quiet), names)
         else:
             raise NotARepository(
                 "not in a Git repository, and not two files to compare",
                 hint="git theta diff OLD.safetensors NEW.safetensors",
             )
         found = _Counted(reports)
-        with paged("diff") if output is None else nullcontext():
-            if name_only:
+        with nullcontext() if quiet or output is not None else paged("diff"):
+            if quiet:
+                deque(found, maxlen=0)
+            elif name_only:
                 _show_names(found)
             else:
-                show(found, wish, workspace, output)
+                show(found, wish, workspace, target)
         if names:
             require_names(names, wish.groups)
         if not files and len(what) == 2 and all(Path(name).is_file() for name in what):
@@ -90,14 +109,51 @@ def command(
         if workspace:
             forget(workspace)
             workspace.close()
-    return Exit.FAILED if exit_code and found.differing else Exit.OK
+    return Exit.FAILED if (exit_code or quiet) and found.differing else Exit.OK
 
 
 class NoSuchFile(ThetaError):
-    """One of two files to compare is not there."""
+    """One of two files to compare is not there, or is no file."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"there is no file {printable(name)}", hint="git theta diff OLD.safetensors NEW.safetensors")
+        path = Path(name)
+        if path.is_dir():
+            said = f"{printable(name)} is a folder; two files are compared"
+        elif path.exists():
+            said = f"{printable(name)} is no regular file, such as can be read more than once"
+        elif path.is_symlink():
+            said = f"{printable(name)} is a symbolic link to {printable(os.readlink(path))}, which is not there"
+        else:
+            said = f"there is no file {printable(name)}"
+        super().__init__(said, hint="git theta diff OLD.safetensors NEW.safetensors")
+
+
+class WouldOverwrite(ThetaError):
+    """The report was to go over a checkpoint."""
+
+    exit_code = Exit.USAGE
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{printable(name)} is a checkpoint: a report is not written over it", hint="--output report.txt"
+        )
+
+
+def _target(workspace: Workspace | None, output: str | None, files: Sequence[str]) -> str | None:
+    """The file to write; None for standard output. Raises :class:`WouldOverwrite` where a checkpoint is or belongs."""
+    if output is None or output == "-":
+        return None
+    if not output:
+        raise click.UsageError("--output needs the name of a file, or - for standard output")
+    place = Path(output).resolve()
+    if any(place == Path(name).resolve() for name in files if name != os.devnull):
+        raise WouldOverwrite(output)
+    root = workspace.repository.worktree if workspace else None
+    if workspace and root and place.is_relative_to(root.resolve()):
+        path = place.relative_to(root.resolve()).as_posix()
+        if filtered(workspace, [path]):
+            raise WouldOverwrite(output)
+    return output
 
 
 class _Counted:
@@ -151,31 +207,19 @@ def _of_files(workspace: Workspace | None, files: tuple[str, str], wish: Wish, n
 def _of_pairs(workspace: Workspace, words: Sequence[str], wish: Wish, names: set[str]) -> Iterator[Report]:
     named = blobs(words)
     for pair in [named] if named else changed(workspace, words):
-        if pair.unmerged:
-            click.echo(
-                f"* Unmerged path {pair.old.path if pair.old else ''}{_compared(words)}", err=wish.format != "text"
-            )
-            continue
         report = _of_pair(workspace, pair, wish, names)
         if (pair.notes and not wish.groups) or not report.comparison.equal:
             yield report
 
 
-def _compared(words: Sequence[str]) -> str:
-    """Which sides the report on an unmerged path is about; nothing where Git has no two."""
-    if "--cached" in words:
-        return ""
-    stage = next((word for word in ("--base", "--theirs") if word in words), "--ours")
-    return f": {stage[2:]} compared with the worktree"
-
-
 def _of_pair(workspace: Workspace, pair: Pair, wish: Wish, names: set[str]) -> Report:
     if wish.stat and not wish.groups and (comparison := compare_blobs(workspace, pair)):
         return Report(*pair.paths, comparison, notes=tuple(pair.notes))
+    notes = [*pair.notes, *link_notes(link_target(workspace, pair.old), link_target(workspace, pair.new))]
     old, new = side(workspace, pair.old), side(workspace, pair.new)
     names.update(_names(old, new))
     try:
-        return make_report(pair.paths, (old, new), wish, workspace.settings.threads, pair.notes)
+        return make_report(pair.paths, (old, new), wish, workspace.settings.threads, notes)
     finally:
         old.close()
         new.close()
@@ -187,7 +231,9 @@ def _names(*sides: Side) -> Iterator[str]:
 
 
 def _show_names(reports: _Counted) -> None:
+    """File and group; the file alone where it differs in none, such as in its metadata or its mode."""
     for report in reports:
-        path = report.new_path if report.new_path is not None else report.old_path
-        for change in report.comparison.changes:
-            click.echo(f"{path}\t{change.name}")
+        path = printable((report.new_path if report.new_path is not None else report.old_path) or "")
+        names = [printable(change.name) for change in report.comparison.changes]
+        for line in [f"{path}\t{name}" for name in names] or [path]:
+            click.echo(line)

@@ -9,13 +9,15 @@ from itertools import islice
 import click
 
 from git_theta.cli.ancestry import Ancestry, Commit, describe, from_root, kept
-from git_theta.cli.changed import Pair, Place, side
+from git_theta.cli.changed import DamagedVersion, Pair, Place, side
 from git_theta.cli.dashes import KeepsDashes
 from git_theta.cli.handover import hand_over
+from git_theta.cli.output import warn
 from git_theta.cli.pager import paged
 from git_theta.cli.query import Query, UnknownFile, parse_query
 from git_theta.cli.receiving import require_names
 from git_theta.cli.reporting import Wish, make_report, terminal_style
+from git_theta.cli.text import printable
 from git_theta.cli.tracked import tracked
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.diff import Report, render
@@ -58,13 +60,18 @@ def _print(workspace: Workspace, query: Query, wish: Wish) -> None:
     style = terminal_style(workspace, wish)
     for commit, reports in islice(_history(workspace, query, wish), query.most):
         if query.oneline:
-            click.echo(f"{style.paint(commit.id[:_SHORT], '33')} {commit.subject}", color=True)
+            click.echo(f"{style.paint(commit.id[:_SHORT], '33')} {_line(commit.subject)}", color=True)
             continue
         click.echo(style.paint(f"commit {commit.id}", "33"), color=True)
-        click.echo(f"{commit.date} {commit.author}: {commit.subject}")
+        click.echo(f"{commit.date} {_line(commit.author)}: {_line(commit.subject)}")
         for report in reports:
             click.echo("\n".join(f"  {line}".rstrip() for line in render(report, style)), color=True)
         click.echo()
+
+
+def _line(text: str) -> str:
+    """Words of a commit, which may be none, that cannot steer a terminal."""
+    return printable(text) if text else ""
 
 
 def _history(workspace: Workspace, query: Query, wish: Wish) -> Iterator[tuple[Commit, list[Report]]]:
@@ -88,7 +95,11 @@ def _history(workspace: Workspace, query: Query, wish: Wish) -> Iterator[tuple[C
         pairs = [pair for name in names if (pair := _pair(ancestry, commit, parents, name))]
         sources = (pair.old.path for pair in pairs if pair.old)
         names += [source for source in dict.fromkeys(sources) if source not in names]
-        reports = [_without_merged(ancestry, parents[1:], _report(workspace, pair, wish), pair) for pair in pairs]
+        reports = [
+            _without_merged(ancestry, parents[1:], report, pair)
+            for pair in pairs
+            if (report := _report(workspace, commit, pair, wish))
+        ]
         telling = [report for report in reports if report.comparison.changes]
         if telling and commit in wanted:
             found = True
@@ -120,8 +131,13 @@ def _pair(ancestry: Ancestry, commit: str, parents: tuple[str, ...], path: str) 
     return Pair(Place(source or path, _MODE, old) if old else None, Place(path, _MODE, own) if own else None)
 
 
-def _report(workspace: Workspace, pair: Pair, wish: Wish) -> Report:
-    old, new = side(workspace, pair.old), side(workspace, pair.new)
+def _report(workspace: Workspace, commit: str, pair: Pair, wish: Wish) -> Report | None:
+    """What a commit did to one file; None, after a word about it, where a version is damaged."""
+    try:
+        old, new = side(workspace, pair.old), side(workspace, pair.new)
+    except DamagedVersion as error:
+        warn(f"commit {commit[:_SHORT]} cannot be compared with its parent: {error}")
+        return None
     try:
         return make_report(pair.paths, (old, new), wish, workspace.settings.threads)
     finally:

@@ -18,6 +18,7 @@ from git_theta.cli.pager import IN_USE
 from git_theta.cli.sides import Side
 from git_theta.cli.workspace import Workspace
 from git_theta.diff import Report, Style, compare, render, select, with_values
+from git_theta.diff.words import heading
 from git_theta.gitio.process import GitFailed, GitNotFound, ask_git
 
 FORMATS = ("text", "json", "markdown", "html")
@@ -89,7 +90,8 @@ def _written(reports: Iterable[Report], wish: Wish, workspace: Workspace | None)
     if wish.format == "text":
         style = terminal_style(workspace, wish)
         for report in reports:
-            yield "\n".join(render(report, style))
+            known = report.comparison.old or report.comparison.new
+            yield "\n".join(render(report, style) if known else bare(report))
     elif wish.format == "json":
         from git_theta.diff.as_json import document
 
@@ -103,6 +105,12 @@ def _written(reports: Iterable[Report], wish: Wish, workspace: Workspace | None)
 
         for report in reports:
             yield "\n".join(markdown.render(report, wish.expand, wish.sort, wish.top))
+
+
+def bare(report: Report) -> Iterator[str]:
+    """A report without a checkpoint on either side: symbolic links, and what a conflict has left without sides."""
+    yield heading(report)
+    yield from report.notes
 
 
 def terminal_style(workspace: Workspace | None, wish: Wish) -> Style:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from git_theta.cli.dashes import TakesWords
 from git_theta.cli.sides import of_file
 from git_theta.diff import textconv
 from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion
 
 
-@click.command("textconv")
+@click.command("textconv", cls=TakesWords)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 def command(file: str) -> None:
     """Print one line per parameter group of FILE, a checkpoint or a manifest.

@@ -147,16 +147,20 @@ def _tree(revision: str, pathspecs: Sequence[str]) -> list[tuple[str, str, str, 
     return found
 
 
-def filtered(workspace: Workspace, paths: Sequence[str]) -> set[str]:
-    """Those of ``paths``, from the worktree's root, that have the filter=theta attribute."""
-    found = attributes(workspace, paths, "filter")
+def filtered(workspace: Workspace, paths: Sequence[str], *, anywhere: bool = False) -> set[str]:
+    """Those of ``paths``, from the worktree's root, that have the filter=theta attribute; see :func:`attributes`."""
+    found = attributes(workspace, paths, "filter", anywhere=anywhere)
     return {path for path, value in found.items() if value == "theta"}
 
 
-def attributes(workspace: Workspace, paths: Sequence[str], name: str) -> dict[str, str]:
-    """The value of one attribute for each of ``paths``: of HEAD in a bare repository, as newer versions of Git do."""
+def attributes(workspace: Workspace, paths: Sequence[str], name: str, *, anywhere: bool = False) -> dict[str, str]:
+    """The value of one attribute for each of ``paths``: of HEAD in a bare repository, as newer versions of Git do.
+
+    Inside a ``.git`` folder Git refuses, unless ``anywhere`` says that commits are asked about and no files.
+    """
     root = workspace.repository.root
-    if workspace.bare and workspace.blobs.exists("HEAD"):
+    without_files = workspace.bare or (anywhere and workspace.repository.worktree is None)
+    if without_files and workspace.blobs.exists("HEAD"):
         with index_of("HEAD", root) as index:
             found = check_attributes(paths, [name], root, index)
     else:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from git_theta.cli.output import warn
 from git_theta.errors import Exit, ThetaError
-from git_theta.gitio.batch import Attributes, Blobs
+from git_theta.gitio.batch import Attributes, Blobs, is_outside
 from git_theta.gitio.caller import calling_git_command
 from git_theta.gitio.config import Settings, read_settings
 from git_theta.gitio.process import ask_git
@@ -151,7 +151,7 @@ class Workspace:
         """What Git has at ``path`` in the index and in HEAD, where that looks like a manifest."""
         from git_theta.manifest import looks_like_manifest
 
-        if os.path.isabs(path) or path.startswith("../"):
+        if os.path.isabs(path) or is_outside(path, self.repository.root):
             return []  # git diff --no-index and the like: no version of it is in Git
         return [self.blobs.get(f"{place}:{path}", looks_like_manifest) for place in self._heads]
 

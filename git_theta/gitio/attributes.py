@@ -163,15 +163,18 @@ def check_attributes(
 ) -> dict[str, dict[str, str]]:
     """What Git finds for each path, relative to ``cwd``: attribute name to value, ``unspecified`` included.
 
-    With an ``index`` the attribute files in it count, and none of a worktree.
+    With an ``index`` the attribute files in it count, and none of a worktree; ``cwd`` is then the Git folder.
     """
-    cached = ["--cached"] if index else []
-    return _check_attr(["check-attr", "-z", "--stdin", *cached, *names], paths, cwd, index)
+    if index is None:
+        return _check_attr(["check-attr", "-z", "--stdin", *names], paths, cwd)
+    # Inside a .git folder Git would miss the worktree: any folder will do, since it looks into the index alone.
+    places = [f"--git-dir={cwd}", f"--work-tree={index.parent}"]
+    return _check_attr([*places, "check-attr", "-z", "--stdin", "--cached", *names], paths, cwd, index)
 
 
 @contextlib.contextmanager
 def index_of(revision: str, root: Path) -> Iterator[Path]:
-    """An index file with the attribute files of a commit, for :func:`check_attributes` in a bare repository.
+    """An index file with the attribute files of a commit, for :func:`check_attributes` without a worktree.
 
     Newer versions of Git can read attributes from a commit; this is what older ones understand.
     """

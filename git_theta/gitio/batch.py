@@ -5,6 +5,7 @@ Both processes start with the first question and end with :meth:`close`.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -143,14 +144,26 @@ class Blobs:
         self._process.close()
 
 
+def is_outside(path: str, root: Path) -> bool:
+    """Whether a path, from the worktree's root or absolute, leads out of the worktree."""
+    whole = os.path.normpath(os.path.join(root, path))
+    return not Path(whole).is_relative_to(root)
+
+
 class Attributes:
     """The value of one attribute for many paths."""
 
     def __init__(self, directory: Path, attribute: str) -> None:
+        self._directory = directory
         self._process = BatchProcess(directory, "check-attr", "--stdin", "-z", attribute)
 
     def get(self, path: str) -> str | None:
-        """The attribute's value, or None when it is unspecified, set without a value, or unset."""
+        """The attribute's value, or None when it is unspecified, set without a value, or unset.
+
+        A file outside the worktree, which ``git diff --no-index`` may name, has none; Git would stop over it.
+        """
+        if is_outside(path, self._directory):
+            return None
         self._process.ask(path.encode("utf-8", "surrogateescape") + b"\0")
         self._process.until(b"\0")
         self._process.until(b"\0")

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 from collections.abc import Collection
+from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
@@ -117,7 +118,8 @@ def _failure(command: list[str], code: int, stderr: str) -> GitFailed:
         return NoRevision(unknown[1].removesuffix("^{tree}"))
     verb = next((word for word in command[1:] if not word.startswith("-") and "=" not in word), "")
     reason = first.removeprefix("fatal: ").removeprefix("error: ")
-    advice = "\n".join(line.removeprefix("hint: ") for line in rest if line)
+    told = takewhile(lambda line: "usage: " not in (line[:7], first[:7]), rest)  # thirty lines of it help nobody
+    advice = "\n".join(line.removeprefix("hint: ") for line in told if line)
     return GitFailed(f"git {verb}: {reason}", hint=advice or None)
 
 
