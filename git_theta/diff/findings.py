@@ -33,6 +33,10 @@ Array: TypeAlias = NDArray[np.unsignedinteger[Any]]
 
 IN_MEMORY = 32 << 20
 """Bytes of a group that are held at once where streaming will not do."""
+SMALL = 1 << 16
+"""Smaller groups are nearly all Python, of which threads would do one thing at a time, and slower: half as fast."""
+RANKED = 16
+"""Rows and columns of the smallest matrix whose change is asked for its rank: of less, low says little."""
 HELD_ALONE = 160 << 20
 """As much of one side is held while the other streams, of one group at a time."""
 _ALONE = Lock()
@@ -50,10 +54,15 @@ def find_all(
         whole = change.new is None or first.get(change.new.digest, change.name) == change.name
         return change.name, find(change, old, new, histogram) if whole or change.old else _stored(change, new)
 
-    if len(changes) <= 1 or threads == 1:
+    large = [
+        change for change in changes if threads > 1 and any(v and v.bytes >= SMALL for v in (change.old, change.new))
+    ]
+    if len(large) <= 1:
         return dict(map(one, changes))
+    apart = {change.name for change in large}
     with ThreadPoolExecutor(threads) as pool:
-        return dict(pool.map(one, changes))
+        found = pool.map(one, large)
+        return dict(one(change) for change in changes if change.name not in apart) | dict(found)
 
 
 def find(change: Change, old: Values | None, new: Values | None, histogram: bool = False) -> Finding:
@@ -140,7 +149,7 @@ class _Pair:
         """Over the first ``count`` elements of both; None where a view is too large to be laid out."""
         old, new = self._old.group, self._new.group
         if old.view == new.view and _is_dense(new):
-            matrix = len(new.shape) == 2 and old.dtype == new.dtype and new.view is None
+            matrix = len(new.shape) == 2 and old.dtype == new.dtype and new.view is None and min(new.shape) >= RANKED
             return self._streamed(count, new.shape[1] if matrix else None)
         arrays = self._arrays()
         return self._over(*arrays) if arrays else None

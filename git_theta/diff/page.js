@@ -44,9 +44,16 @@ function draw(node, traces, extra) {
 
 function heatmap(file, node) {
   const map = file.heatmap;
+  // Gaps must leave something of the cells, and labels of layers need room: names and scale take about half of a phone.
+  const across = Math.max(120, node.clientWidth - 320);
+  const gap = across / map.layers.length >= 6 ? 1 : 0;
+  const widest = Math.max(...map.layers.map((layer) => layer.length));
+  const room = Math.max(2, Math.floor(across / (8 * widest + 12)));
+  const every = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((step) => map.layers.length / step <= room) ?? 1000;
+  const ticks = map.layers.filter((_, at) => at % every === 0);
   draw(node, () => [{
     type: "heatmap", x: map.layers, y: map.kinds, z: map.values, customdata: map.texts,
-    hovertemplate: "%{customdata}<extra></extra>", hoverongaps: false, xgap: 1, ygap: 1,
+    hovertemplate: "%{customdata}<extra></extra>", hoverongaps: false, xgap: gap, ygap: gap,
     // On either ground, what changed little is close to the ground.
     colorscale: document.documentElement.dataset.theme === "dark" ? "Viridis" : "YlOrRd",
     reversescale: document.documentElement.dataset.theme !== "dark",
@@ -58,7 +65,7 @@ function heatmap(file, node) {
     hovertemplate: "%{customdata}<extra></extra>",
   }], () => ({
     height: Math.max(300, 60 + 24 * map.kinds.length),
-    xaxis: { title: { text: "layer" }, type: "category", showgrid: false, automargin: true, tickangle: 0, nticks: 24 },
+    xaxis: { title: { text: "layer" }, type: "category", showgrid: false, automargin: true, tickangle: 0, tickmode: "array", tickvals: ticks },
     yaxis: { type: "category", autorange: "reversed", showgrid: false, automargin: true, tickfont: { size: 11 } },
   }));
 }

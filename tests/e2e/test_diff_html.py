@@ -74,6 +74,18 @@ def layers(change: float = 0.0) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
+def in_browser(folder: Path, page: str, width: int) -> Any:
+    """What the page's own script puts into ``#result``."""
+    file = folder / "page.html"
+    file.write_text(page, encoding="utf-8")
+    profile = f"--user-data-dir={folder / 'profile'}"
+    command = [str(BROWSER), *FLAGS, profile, f"--window-size={width},900", file.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    dump = re.search(r'<pre id="result">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert dump, done.stdout[-2000:]
+    return json.loads(dump[1].replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"))
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed: the page is not tested in a browser")
 @pytest.mark.parametrize("width", [1280, 480])
 def test_the_page_works_in_a_browser_without_network(tmp_path: Path, width: int) -> None:
@@ -81,19 +93,7 @@ def test_the_page_works_in_a_browser_without_network(tmp_path: Path, width: int)
     new["h.2.mlp.weight"][0, 0] = np.nan
     page = html.render([of_arrays(tmp_path, layers(), new)])
     page = page.replace("<head>", "<head>" + OFFLINE + WATCH, 1).replace("</body>", USE + "</body>", 1)
-    file = tmp_path / "page.html"
-    file.write_text(page, encoding="utf-8")
-    command = [
-        str(BROWSER),
-        *FLAGS,
-        f"--user-data-dir={tmp_path / 'profile'}",
-        f"--window-size={width},900",
-        file.as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    dump = re.search(r'<pre id="result">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert dump, done.stdout[-2000:]
-    found = json.loads(dump[1].replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"))
+    found = in_browser(tmp_path, page, width)
     changed = [f"h.{i}.{kind}.weight" for i in range(3) for kind in ("attn", "mlp")][1:]
     assert found["said"] == []
     assert sorted(found["all"]) == sorted(["added", *changed])
@@ -110,6 +110,29 @@ def test_the_page_works_in_a_browser_without_network(tmp_path: Path, width: int)
     assert found["charts"]
     assert found["cells"]
     assert not found["overflow"]
+
+
+LOOK = """<script>
+const boxes = [...document.querySelectorAll(".xtick text")].map((text) => text.getBoundingClientRect());
+const result = document.createElement("pre");
+result.id = "result";
+result.textContent = JSON.stringify({
+  gap: document.querySelector(".js-plotly-plot").data[0].xgap,
+  labels: boxes.length,
+  apart: boxes.every((box, at) => !at || boxes[at - 1].right < box.left || boxes[at - 1].top !== box.top),
+});
+document.body.append(result);
+</script>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed: the page is not tested in a browser")
+def test_a_thousand_layers_leave_no_gaps_and_no_crowd_of_labels(tmp_path: Path) -> None:
+    old = {f"model.layers.{at}.w": np.ones(1, "f4") for at in range(1000)}
+    made = of_arrays(tmp_path, old, {name: array + 1 for name, array in old.items()}, histogram=False)
+    found = in_browser(tmp_path, html.render([made]).replace("</body>", LOOK + "</body>", 1), 600)
+    assert found["gap"] == 0
+    assert found["labels"] >= 3
+    assert found["apart"]
 
 
 def page_data(made: Report) -> tuple[str, dict[str, Any]]:
