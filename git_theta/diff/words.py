@@ -225,7 +225,7 @@ def frame_reason(report: Report) -> str:
         return "it names the groups, their dtypes, shapes and places"
     if report.leaves is None:
         return ""
-    return "no value that is told differs: flags of tensors, types of keys, or how the file is written"
+    return "no value that is told differs: flags of tensors, types of keys, empty lists, or how the file is written"
 
 
 def _retyped(change: Change) -> bool:

@@ -347,3 +347,16 @@ def test_a_value_in_whose_place_others_came_is_not_called_absent(tmp_path: Path)
     for path, value in zip(paths, (1, {"a": 1}), strict=True):
         torch.save({"w": torch.ones(20), "c": value}, path)
     assert set(report(*paths).leaves or ()) == {LeafChange("c", "1", BELOW), LeafChange("c.a", None, "1")}
+
+
+def test_a_frame_that_differs_without_a_value_to_tell_says_what_that_can_be(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pairs: list[tuple[object, object]] = [({1: 5}, {"1": 5}), ([], {})]
+    for before, after in pairs:
+        paths = [tmp_path / "a.pt", tmp_path / "b.pt"]
+        for path, value in zip(paths, (before, after), strict=True):
+            torch.save({"w": torch.ones(20), "c": value}, path)
+        shown = list(render(report(*paths), Style(width=200)))
+        assert (
+            shown[-1].strip().startswith("no value that is told differs: flags of tensors, types of keys, empty lists")
+        )
