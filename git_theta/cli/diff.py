@@ -26,6 +26,7 @@ from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.diff import Report
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.repository import NotARepository
+from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion
 
 _GITS = {
     name: f"--{name.replace('_', '-')}" for name in ("cached", "base", "ours", "theirs", "merge_base", "no_renames")
@@ -194,7 +195,7 @@ def _two_files(workspace: Workspace | None, what: Sequence[str], no_index: bool)
 
 def _of_files(workspace: Workspace | None, files: tuple[str, str], wish: Wish, names: set[str]) -> Iterator[Report]:
     threads = workspace.settings.threads if workspace else _THREADS_OUTSIDE
-    old, new = (of_file(workspace, name) for name in files)
+    old, new = (_side_of(workspace, name) for name in files)
     names.update(_names(old, new))
     before, after = (None if name == os.devnull else name for name in files)
     report = make_report((before, after), (old, new), wish, threads)
@@ -202,6 +203,18 @@ def _of_files(workspace: Workspace | None, files: tuple[str, str], wish: Wish, n
         yield report
     old.close()
     new.close()
+
+
+def _side_of(workspace: Workspace | None, name: str) -> Side:
+    """What is in a file; one that cannot be read as others are, such as those in /proc, is named."""
+    try:
+        return of_file(workspace, name)
+    except OSError as error:
+        if error.filename:
+            raise
+        raise ThetaError(f"{printable(name)} cannot be read as a file: {error.strerror or error}") from None
+    except (DamagedManifest, ManifestFromNewerVersion) as error:
+        raise DamagedManifest(f"{printable(name)}: {error}") from None
 
 
 def _of_pairs(workspace: Workspace, words: Sequence[str], wish: Wish, names: set[str]) -> Iterator[Report]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.conftest import make_repository
-from tests.e2e.support import MODEL, checkpoint, track_checkpoints
+from tests.e2e.support import MODEL, checkpoint, objects, track_checkpoints
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,6 +149,13 @@ def test_what_is_no_file_is_said_with_its_name(odd: GitRepo, tmp_path: Path) -> 
         assert str(tmp_path) in told
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/version"), reason="no /proc here")
+def test_a_file_of_the_system_is_named_too(odd: GitRepo) -> None:
+    assert "/proc/version cannot be read as a file" in refused(
+        odd, "diff", "--no-index", MODEL, "/proc/version", code=1
+    )
+
+
 def test_a_report_goes_over_no_checkpoint(odd: GitRepo, tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     other.write_bytes(checkpoint("ab"))
@@ -227,3 +234,17 @@ def test_a_damaged_manifest_in_history_is_named_and_stops_no_log(damaged: GitRep
 
 def test_a_file_is_new_where_it_was_first_tracked(damaged: GitRepo) -> None:
     assert "3 added" in damaged.theta("diff", "HEAD~4", "HEAD~3")
+
+
+def test_content_that_is_the_same_is_said_to_be_stored_otherwise(tmp_path: Path) -> None:
+    repo = track_checkpoints(make_repository(tmp_path))
+    repo.write(MODEL, checkpoint("abc"))
+    repo.commit("first")
+    repo.write(MODEL, checkpoint("abc", c=1))
+    repo.commit("second")
+    for path in objects(repo):
+        path.chmod(0o644)
+        path.unlink()
+    os.utime(repo.path / MODEL, (1, 1))
+    said = repo.git("diff")
+    assert "the same content" in said
