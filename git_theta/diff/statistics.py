@@ -121,17 +121,19 @@ class _Tally:
 
     def add(self, old: Words, new: Words) -> None:
         """Take in the next block of both sides."""
-        differs = old != new if self._same_dtype else None
+        changed = self._count(old != new) if self._same_dtype else 0
         if not self._numeric:
-            self._changed += 0 if differs is None else self._count(differs)
+            self._changed += changed
             return
+        # While the words are in the cache; counted again of those that are finite, where some are not.
+        ulps = self._neighbours(old, new, changed)
         before, after = self._old.values(old), self._new.values(new)
         change = _difference(self._old, self._new, old, new) if self._exact else after - before
-        if differs is None:
-            differs = change != 0 if self._exact else _unequal(before, after)
+        if not self._same_dtype:
+            changed = self._count(self._other_number(before, after, change))
             casts = self._is_cast(old, new, before, change)
             self._converted += len(casts) // self._old.parts - self._count(~casts)
-        changed = self._count(differs)
+        finite = changed
         self._changed += changed
         sums = _products(before, after, change)
         # Squares of narrow words never vanish in float64, so a sum of 0 says that there are only zeros.
@@ -140,15 +142,15 @@ class _Tally:
         if not np.isfinite(sums).all() or (self._wide and min(sums[0], sums[1], sums[3]) < _SUSPICIOUS):
             usable = ~np.repeat(_any(~(np.isfinite(before) & np.isfinite(after)), self._old.parts), self._old.parts)
             self._count_not_finite(before, after)
+            differs = old != new if self._same_dtype else self._other_number(before, after, change)
             finite = self._count(differs & usable)
-            self._count_neighbours(old[usable], new[usable], finite)
+            ulps = self._neighbours(old[usable], new[usable], finite)
             before, after, change = (np.where(usable, values, 0) for values in (before, after, change))
             self._add_scaled(before, after, change)
         else:
-            finite = changed
-            self._count_neighbours(old, new, changed)
             self._accumulate(sums, 1.0)
         self._finite += finite
+        self._one_ulp += ulps
         self._magnitudes(change)
         if self._rank:
             self._rank.add(change, after)
@@ -156,6 +158,10 @@ class _Tally:
     def _count(self, words: NDArray[np.bool_]) -> int:
         """In how many elements at least one word is true."""
         return int(np.count_nonzero(_any(words, self._old.parts)))
+
+    def _other_number(self, before: Floats, after: Floats, change: Floats) -> NDArray[np.bool_]:
+        """Which words of other dtypes are not the same number."""
+        return np.asarray(change != 0, np.bool_) if self._exact else _unequal(before, after)
 
     def _is_cast(self, old: Words, new: Words, before: Floats, change: Floats) -> NDArray[np.bool_]:
         """Which words are the old ones as their new dtype has them: the nearest, or an integer next to it."""
@@ -165,11 +171,11 @@ class _Tally:
         # Cut or rounded; an integer in another dtype is the same number or another one.
         return np.asarray((change == np.trunc(before) - before) | (change == np.rint(before) - before), np.bool_)
 
-    def _count_neighbours(self, old: Words, new: Words, changed: int) -> None:
-        """Elements that moved by one ulp, of words that are finite on both sides."""
-        if changed and self._same_dtype and self._new.floating and self._new.parts == 1:
-            signed = self._new.native.name != "float8_e8m0fnu"
-            self._one_ulp += _neighbours(old, new, len(old) - changed, signed)
+    def _neighbours(self, old: Words, new: Words, changed: int) -> int:
+        """How many elements moved by one ulp, of words that are finite on both sides."""
+        if not (changed and self._same_dtype and self._new.floating and self._new.parts == 1):
+            return 0
+        return _neighbours(old, new, len(old) - changed, signed=self._new.native.name != "float8_e8m0fnu")
 
     def _count_not_finite(self, before: Floats, after: Floats) -> None:
         """What became NaN or infinite, what is so no more, and whether anything but bits changed."""
