@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from types import TracebackType
 
 from git_theta.cli.output import drop_output, warn
@@ -40,6 +41,8 @@ def main() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         warn("interrupted")
+        if threading.active_count() > 1:
+            os._exit(Exit.INTERRUPTED)  # Python itself would wait for threads that may never end
         return Exit.INTERRUPTED
     except BrokenPipeError:
         drop_output()

@@ -22,7 +22,7 @@ from git_theta.cli.merging import Chosen, chosen_policy, memory, merger, parse_o
 from git_theta.cli.output import warn
 from git_theta.cli.progress import Progress
 from git_theta.cli.scratch import git_there, scratch_worktree
-from git_theta.cli.text import printable
+from git_theta.cli.text import plural, printable
 from git_theta.cli.tracked import filtered
 from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
@@ -38,6 +38,12 @@ from git_theta.model import Manifest
 
 class CannotMerge(ThetaError):
     """The branches, or what is checked out, do not allow it."""
+
+
+class MissingForTest(ThetaError):
+    """The command of --test would not see the result."""
+
+    exit_code = Exit.MISSING
 
 
 class TestFailed(ThetaError):
@@ -103,11 +109,15 @@ def command(
     try:
         commits = [_commit(workspace, name) for name in ("HEAD", *branches)]
         given = _numbers(weights, len(commits)) or [None] * len(commits)
-        heads = _independent(workspace, list(map(Head, ("ours", *branches), commits, given)))
+        named = list(map(Head, ("ours", *branches), commits, given))
+        heads = _independent(workspace, named)
         wish = Wish(strategy, parse_options(strategy, groups), unrelated)
-        if len(heads) == 1 and heads[0].commit == commits[0]:
+        if heads[0].commit == commits[0] and len(heads) == 1:
             click.echo("Already up to date.")
             return Exit.OK
+        contained = {head.name for head in named[1:]} - {head.name for head in heads}
+        for name in sorted(contained):
+            warn(f"{printable(name)} is a part of what is merged already, so it does not count by itself")
         if dry_run:
             return _preview(workspace, heads, wish)
         return _merge(workspace, heads, wish, test, message or f"Merge {', '.join(dict.fromkeys(branches))}")
@@ -147,8 +157,6 @@ def _independent(workspace: Workspace, heads: Sequence[Head]) -> list[Head]:
     for head in heads:
         if head.commit in alone and head.commit not in kept:
             kept[head.commit] = head
-        elif head is not heads[0]:
-            warn(f"{printable(head.name)} is a part of what is merged already, so it does not count by itself")
     found = list(kept.values())
     if heads[0].commit not in kept:
         ahead = next(head for head in found if _is_ancestor(workspace, heads[0].commit, head.commit))
@@ -210,7 +218,7 @@ def _policy_for(workspace: Workspace, path: str, wish: Wish) -> Chosen:
 def _manifest(workspace: Workspace, branch: str, path: str, blob: str) -> Manifest:
     manifest = workspace.manifest(blob)
     if manifest is None:
-        raise CannotMerge(f"{printable(path)}: has no valid manifest in {branch}", hint=f"git theta fsck {branch}")
+        raise CannotMerge(f"{printable(path)}: has no valid manifest in {branch}", hint="git theta fsck")
     return manifest
 
 
@@ -234,7 +242,7 @@ def _checkpoints(workspace: Workspace, commit: str) -> dict[str, tuple[str, str]
 
 
 def _preview(workspace: Workspace, heads: Sequence[Head], wish: Wish) -> int:
-    """Say what would become of every group and value."""
+    """Say what would become of every group and value, and try what Git itself would merge."""
     models = _models(workspace, heads, wish)
     stopped = False
     for model in models:
@@ -243,8 +251,12 @@ def _preview(workspace: Workspace, heads: Sequence[Head], wish: Wish) -> int:
         click.echo("\n".join(Table(model.path, model.versions, groups, leaves or [], every=True).lines()))
         _warn_of_weights(model, groups)
         stopped |= leaves is None or any(isinstance(action, Stop) for _, action in [*groups, *leaves])
-    if not models:
+    if len(heads) == 1:
+        click.echo(f"the current branch would follow {printable(heads[0].name)}: it is behind")
+    elif not models:
         click.echo("no checkpoint differs between these branches in a way that Git alone cannot merge")
+    with scratch_worktree(workspace.repository, heads[0].commit) as folder:
+        _merge_the_rest(folder, heads[1:], wish.unrelated)
     return Exit.FAILED if stopped else Exit.OK
 
 
@@ -271,15 +283,18 @@ def _merge(workspace: Workspace, heads: Sequence[Head], wish: Wish, test: str | 
         for model, merged in results:
             _put(workspace, folder, model, merged)
         if test:
+            _check_complete(results)
             _run_test(folder, test, [model.path for model in models])
         commit = _commit_all(folder, heads, message)
+    _check_clean(workspace, _new_files(workspace, commit))
     _follow(workspace, commit)
     for model, merged in results:
         table = Table.of(model.path, model.versions, merged, by_default=not model.chosen.origin)
         click.echo("\n".join(table.lines()))
         _warn_of_weights(model, merged.groups)
         warn_of_patterns(wish.policy, merged)
-    click.echo(f"Merged {', '.join(printable(head.name) for head in heads if head.name != 'ours')} as {commit[:10]}.")
+    names = ", ".join(printable(head.name) for head in heads if head.name != "ours")
+    click.echo(f"Merged {names} as {commit[:10]}." if len(heads) > 1 else f"Followed {names} to {commit[:10]}.")
     return Exit.OK
 
 
@@ -302,12 +317,30 @@ def _warn_of_weights(model: Model, groups: Sequence[tuple[Decision[Held], Action
         warn(f"{model.path}: --weights count for nothing with {', '.join(deaf)}")
 
 
-def _check_clean(workspace: Workspace) -> None:
-    """Raise unless the worktree can be moved."""
+def _check_complete(results: Sequence[tuple[Model, Merged]]) -> None:
+    """Raise where a test would get a placeholder instead of a checkpoint."""
+    for model, merged in results:
+        if merged.missing:
+            raise MissingForTest(
+                f"{printable(model.path)}: {plural(len(merged.missing), 'object')} of the result did not come, "
+                f"so there is nothing to test: {next(iter(merged.missing.values()))}",
+                hint="git theta fetch BRANCH brings them, when the remote can be reached",
+            )
+
+
+def _new_files(workspace: Workspace, commit: str) -> list[str]:
+    """What the commit has and the current one has not."""
+    root = workspace.repository.root
+    answer = ask_git("diff", "--no-renames", "--name-only", "--diff-filter=A", "-z", "HEAD", commit, cwd=root)
+    return os.fsdecode(answer).split("\0")[:-1]
+
+
+def _check_clean(workspace: Workspace, new_files: Sequence[str] = ()) -> None:
+    """Raise unless the worktree can be moved, and have ``new_files``."""
     here = next((one for one in worktrees(workspace.repository) if one.ours), None)
     if here is None:
         raise CannotMerge("a bare repository has no current branch to merge into", hint="clone it, and merge there")
-    reason = unfinished(here)
+    reason = unfinished(here, new_files)
     if reason:
         raise CannotMerge(f"cannot merge now: {reason}", hint="finish or abort that, or commit or stash your changes")
 

@@ -58,7 +58,7 @@ def command(base: str, ours: str, theirs: str, path: str, **_marker_size: str) -
     try:
         with Progress("merge") as progress:
             workspace.progress = progress.advance
-            return _merge(workspace, (Path(base), Path(ours), Path(theirs)), path)
+            return _merge(workspace, (Path(base), Path(ours), Path(theirs)), path, progress)
     except (ThetaError, OSError) as error:
         name = typed(path)
         take = f"to take a side whole: git checkout --ours -- {name}, or --theirs, then git add -- {name}"
@@ -73,7 +73,7 @@ def command(base: str, ours: str, theirs: str, path: str, **_marker_size: str) -
         workspace.close()
 
 
-def _merge(workspace: Workspace, files: tuple[Path, Path, Path], path: str) -> int:
+def _merge(workspace: Workspace, files: tuple[Path, Path, Path], path: str, progress: Progress) -> int:
     base, ours, theirs = (read_version(workspace, file, path) for file in files)
     if ours is None or theirs is None:
         raise ThetaError("one side is an empty file, which nothing can be merged with")
@@ -86,6 +86,7 @@ def _merge(workspace: Workspace, files: tuple[Path, Path, Path], path: str) -> i
     if chosen.ask and in_terminal():
         from git_theta.cli.choosing import ask
 
+        progress.rest()
         policy = ask(workspace, path, versions, lambda decision: recalled(past, chosen, decision))
         answered = policy is not None
         chosen = replace(chosen, policy=policy or chosen.policy)

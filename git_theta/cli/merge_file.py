@@ -114,6 +114,8 @@ def _read(cleaner: Cleaner, file: str, may_be_absent: bool = False) -> Manifest 
     path = Path(file)
     if may_be_absent and file == os.devnull:
         return None
+    if not path.is_file():
+        raise NotACheckpoint(f"{file}: is no regular file, expected a checkpoint")
     with open(path, "rb") as content:
         if looks_like_manifest(content.read(1 << 16)):
             raise NotACheckpoint(f"{file}: is a placeholder, expected a checkpoint", hint=f"git theta pull -- {file}")

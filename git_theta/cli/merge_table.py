@@ -46,7 +46,8 @@ class Table:
         yield from self.undecided()
         yield from self._values()
         if self.missing:
-            yield f"  {plural(self.missing, 'object')} of the result did not come: git theta pull brings them"
+            what = "it" if self.missing == 1 else "them"
+            yield f"  {plural(self.missing, 'object')} of the result did not come: git theta pull brings {what}"
         yield f"  {self.verdict()}"
         actions = [action for _, action in self.groups]
         if any(isinstance(action, Take | Combine) and action.remembered for action in actions):
@@ -70,8 +71,9 @@ class Table:
         settled = [*self.groups, *self.leaves]
         if any(isinstance(action, Stop) for _, action in settled):
             return "conflict: ours stands for what is not decided"
-        changed = {decision.verdict for decision, _ in self.groups} - {Verdict.UNCHANGED, Verdict.SAME}
-        if Verdict.BOTH in changed or len(changed) > 1:
+        one_sided = {Verdict.OURS, Verdict.THEIRS}
+        who = {decision.taken for decision, _ in self.groups if decision.verdict in one_sided}
+        if len(who) > 1 or any(decision.verdict is Verdict.BOTH for decision, _ in self.groups):
             return "possible conflict: both sides changed this model; test the result"
         return "no conflict"
 
@@ -109,10 +111,15 @@ class Table:
     def _values(self) -> Iterator[str]:
         """Values besides tensors that changed and are decided."""
         yield from self._by_way(
-            ("values", "taken from " + ("base" if action.place == BASE else self.versions.names[action.place]), d.name)
-            for d, action in self.leaves
-            if d.verdict is not Verdict.UNCHANGED and isinstance(action, Take)
+            ("values", self._origin(decision, action), decision.name)
+            for decision, action in self.leaves
+            if decision.verdict is not Verdict.UNCHANGED and isinstance(action, Take)
         )
+
+    def _origin(self, decision: Decision[Fingerprint], action: Take) -> str:
+        if decision.verdict is Verdict.SAME:
+            return "the same on all sides that changed them"
+        return f"taken from {'base' if action.place == BASE else self.versions.names[action.place]}"
 
     def _by_way(self, told: Iterator[tuple[str, str, str]]) -> Iterator[str]:
         """A row for each word and way, with the names that it happened to."""

@@ -69,6 +69,8 @@ def chosen_policy(workspace: Workspace, path: str) -> Chosen:
 
 def parse_options(strategy: str | None, groups: Sequence[str]) -> Policy:
     """The policy that --strategy and --group make; one that decides nothing without any."""
+    if strategy and ";" in strategy:
+        raise click.UsageError(f"--strategy takes one strategy, found {strategy!r}; --group GLOB=S is for patterns")
     overrides = []
     for text in groups:
         pattern, equals, choice = text.partition("=")
@@ -147,11 +149,9 @@ def series(git_dir: Path) -> str | None:
 def recalled(past: Memory, chosen: Chosen, decision: Decision[Held]) -> Choice | None:
     """The strategy that was chosen before for this decision, if there still is one of that name.
 
-    Somebody who says for this one merge what to do is not answered from memory, but within a rebase is asked once.
+    Somebody who says for this one command what to do is not answered from memory, but within a rebase is asked once.
     """
-    if chosen.for_now and not past.series:
-        return None
-    text = past.recall(decision)
+    text = past.recall(decision, in_series=chosen.for_now)
     try:
         return parse_choice(text) if text else None
     except ThetaError:

@@ -31,10 +31,14 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.rest()
+        self._terminal = False  # whoever goes on with the work must not draw again
+
+    def rest(self) -> None:
+        """Nothing is being done: the line goes, and the terminal is somebody else's until it takes long again."""
         if self._shown:
             self._shown[0].stop()
-            self._shown = None
-        self._terminal = False  # whoever goes on with the work must not draw again
+        self._shown = self._started = None
 
     def advance(self, count: int) -> None:
         """``count`` more bytes have passed."""

@@ -162,40 +162,55 @@ def _staged(workspace: Workspace, stages: _Stages) -> list[Unmerged]:
 
 
 def _resolve_all(workspace: Workspace, found: Sequence[Unmerged], policy: Policy, fisher: tuple[Manifest, ...]) -> int:
-    """Decide every file, then write them one after the other."""
-    decided = []
+    """Decide every file that can be decided, then write them one after the other."""
+    decided: list[tuple[Unmerged, Versions | None, Chosen]] = []
+    code: int = Exit.OK
     for item in found:
-        versions = _versions(workspace, item, fisher)
+        try:
+            versions = _versions(workspace, item, fisher)
+        except StillOpen as error:
+            if _taken_whole(workspace, item, policy):
+                decided.append((item, None, Chosen(policy)))
+                continue
+            if len(found) == 1:
+                raise
+            warn(str(error), error.hint)
+            code = Exit.FAILED
+            continue
         chosen = _chosen(workspace, item.path, versions, policy)
         if chosen is None:
             warn("nothing was written")
             return Exit.FAILED
         decided.append((item, versions, chosen))
-    for item, versions, chosen in decided:
-        if whole := _taken_whole(versions, chosen.policy):
+    for item, sides, chosen in decided:
+        if whole := _taken_whole(workspace, item, chosen.policy):
             _write(workspace, item, whole)
             click.echo(f"{printable(item.path)}: the whole file is taken from {chosen.policy.text}")
-        else:
-            _resolve(workspace, item, versions, chosen)
-    return Exit.OK
+        elif sides:
+            _resolve(workspace, item, sides, chosen)
+    return code
 
 
-def _taken_whole(versions: Versions, policy: Policy) -> Manifest | None:
-    """The version to take, where files of different formats leave nothing but that."""
-    place = side(policy.default.strategy.name, len(versions.manifests)) if policy.default else None
-    if place is None or policy.overrides or len({manifest.format for manifest in versions.manifests}) == 1:
+def _taken_whole(workspace: Workspace, item: Unmerged, policy: Policy) -> Manifest | None:
+    """The version that a policy takes, where sides that cannot be merged group by group leave nothing but that."""
+    place = side(policy.default.strategy.name, 2) if policy.default and not policy.overrides else None
+    if place is None:
         return None
-    return versions.base if place == BASE else versions.manifests[place]
+    base, ours, theirs = (workspace.manifest(blob) if blob else None for blob in item.blobs)
+    if ours and theirs and ours.format == theirs.format:
+        return None
+    return base if place == BASE else (ours, theirs)[place]
 
 
 def _versions(workspace: Workspace, item: Unmerged, fisher: tuple[Manifest, ...]) -> Versions:
     base, ours, theirs = (workspace.manifest(blob) if blob else None for blob in item.blobs)
     if ours is None or theirs is None:
-        missing = "our" if ours is None else "their"
+        which, blob, other = ("our", item.blobs[1], "theirs") if ours is None else ("their", item.blobs[2], "ours")
         name = typed(item.path)
+        what = "has no valid manifest" if blob else "deleted it"
         raise StillOpen(
-            f"{printable(item.path)}: {missing} side deleted it, or has no manifest there",
-            hint=f"keep it: git add -- {name}\nor delete it: git rm -- {name}",
+            f"{printable(item.path)}: {which} side {what}, so there are no groups to decide",
+            hint=f"keep the other: git theta resolve --{other} {name}\nor delete it: git rm -- {name}",
         )
     return Versions(base, (ours, theirs), fisher=fisher)
 

@@ -40,6 +40,7 @@ def serve() -> int:
                     later.postpone,
                     later.gather,
                     _complain,
+                    progress.rest,
                 )
             )
         finally:

@@ -35,13 +35,15 @@ CAPABILITIES = ("clean", "smudge", "delay")
 
 
 class Service(NamedTuple):
-    """What a session does for Git; ``complain`` is told the path and the error of each request that fails."""
+    """What a session does for Git; ``complain`` is told the path and the error of each request that fails, ``rest``
+    is called when one is answered and nothing is to be done until Git asks for more."""
 
     clean: Clean
     smudge: Smudge
     postpone: Postpone
     gather: Gather
     complain: Complain
+    rest: Callable[[], None] = lambda: None
 
 
 class Session:
@@ -68,6 +70,7 @@ class Session:
         """Answer every request, until Git goes."""
         with contextlib.suppress(EOFError, BrokenPipeError):
             while True:
+                service.rest()
                 request = self._in.pairs()
                 if request.get("command") == "list_available_blobs":
                     self._list(service)

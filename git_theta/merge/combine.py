@@ -7,6 +7,7 @@ memory is a few blocks for each thread, whatever the size of a group (as far as 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import zlib
 from collections import deque
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
+from threading import Event
 
 from git_theta.errors import ThetaError
 from git_theta.merge.registry import Choice
@@ -25,6 +27,9 @@ from git_theta.tensors.feed import Feed
 
 _QUEUED = 16
 """Blocks of one group that may wait to be written."""
+
+_LOOK = 0.1
+"""Seconds after which who waits for a place looks whether anybody still wants what it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +90,17 @@ def combine(
     for job in jobs:
         spans.append(Span(at, job.entry.length, job.entry.groups))
         at += job.entry.length
-    with ThreadPoolExecutor(threads) as pool:
-        content = _Content(_produce(jobs, reader, pool, threads, seed), len(jobs))
-        try:
-            result = writer.write(Layout("opaque", at, tuple(spans)), content, priors=priors, progress=progress)
-        finally:
-            content.close()
+    pool = ThreadPoolExecutor(threads)
+    patient = True
+    content = _Content(_produce(jobs, reader, pool, threads, seed), len(jobs))
+    try:
+        result = writer.write(Layout("opaque", at, tuple(spans)), content, priors=priors, progress=progress)
+    except KeyboardInterrupt:
+        patient = False  # nobody waits for a strategy that may never end
+        raise
+    finally:
+        content.close()
+        pool.shutdown(wait=patient, cancel_futures=True)
     if result.length != at:
         raise ThetaError(f"a strategy made {result.length:,} bytes of numbers, expected {at:,}")
     return Combined(result.manifest.entries, tuple(content.crcs), result.manifest.objects)
@@ -113,23 +123,29 @@ def _produce(
     jobs: Sequence[Job], reader: Reader, pool: ThreadPoolExecutor, threads: int, seed: int
 ) -> Iterator[tuple[int, bytes]]:
     """The bytes of all jobs in order, with the number of the job they belong to; workers run ahead."""
-    stopped = False
+    stopped = Event()
+
+    def put(line: _Line, item: bytes | BaseException | None) -> None:
+        """Wait for a place in the line, unless nobody takes from it any more."""
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                line.put(item, timeout=_LOOK)
+                return
 
     def work(job: Job, line: _Line) -> None:
         try:
             encode = elements(job.entry.groups[0].dtype).encode
             for block in job.choice.combine(_task(job, reader, seed)):
-                if stopped:
+                if stopped.is_set():
                     break
-                line.put(encode(block))
+                put(line, encode(block))
         except BaseException as error:  # noqa: BLE001 (raised again by whoever takes from the line)
-            line.put(error)
+            put(line, error)
         else:
-            line.put(None)
+            put(line, None)
 
     waiting: deque[_Line] = deque()
     left = iter(jobs)
-    current: _Line | None = None
     try:
         for number in range(len(jobs)):
             while len(waiting) <= threads and (job := next(left, None)) is not None:
@@ -138,16 +154,10 @@ def _produce(
             current = waiting.popleft()
             while (item := current.get()) is not None:
                 if isinstance(item, BaseException):
-                    current = None
                     raise item
                 yield number, item
-            current = None
     finally:
-        # Workers may stand before full lines: let them run to their ends, which are near once they look.
-        stopped = True
-        for line in [*([current] if current else []), *waiting]:
-            while isinstance(line.get(), bytes):
-                pass
+        stopped.set()
 
 
 class _Content:

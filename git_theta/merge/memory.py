@@ -30,11 +30,11 @@ class Memory:
     def __init__(self, database: Path, path: str, series: str | None) -> None:
         self._database, self._path, self.series = database, os.fsencode(path), series
 
-    def recall(self, decision: Decision[Held]) -> str | None:
-        """What was chosen for this decision, as text."""
+    def recall(self, decision: Decision[Held], in_series: bool = False) -> str | None:
+        """What was chosen for this decision, as text; ``in_series``: while this rebase goes on, and not before it."""
 
         def look(db: sqlite3.Connection) -> str | None:
-            for key in self._keys(decision):
+            for key in self._keys(decision)[1 if in_series else 0 :]:
                 row = db.execute("select choice from chosen where path = ? and key = ?", (self._path, key)).fetchone()
                 if row:
                     return str(row[0])

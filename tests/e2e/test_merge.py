@@ -359,6 +359,24 @@ def test_a_name_that_looks_like_an_option_or_a_pattern_is_merged_and_resolved(re
     assert {repo.read(name) for name in names} == {counted(3)}
 
 
+def test_a_side_that_deleted_the_file_keeps_nothing_else_from_being_resolved(repo: GitRepo) -> None:
+    repo.write("other.safetensors", counted(1))
+    diverge(repo, counted(1), counted(2), counted(3))
+    repo.git("checkout", "--quiet", "topic")
+    repo.write("other.safetensors", counted(3))
+    repo.commit("other")
+    repo.git("checkout", "--quiet", "main")
+    repo.git("rm", "--quiet", "other.safetensors")
+    repo.commit("gone")
+    repo.git("merge", "topic", code=1)
+    done = repo.run("git", "theta", "resolve", "--ours", code=1)
+    assert b"other.safetensors: our side deleted it" in done.stderr
+    assert repo.read(MODEL) == counted(2)
+    repo.theta("resolve", "--theirs", "other.safetensors")
+    assert repo.read("other.safetensors") == counted(3)
+    assert repo.git("ls-files", "--unmerged") == ""
+
+
 def test_files_of_different_formats_can_only_be_taken_whole(repo: GitRepo, tmp_path: Path) -> None:
     arrays = tmp_path / "arrays.npz"
     np.savez(arrays, a=noise("a", 2))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pty
 import shlex
+import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,29 @@ def test_what_a_killed_merge_left_is_removed_by_the_next(repo: GitRepo) -> None:
     assert not list((repo.path / ".git").glob("theta-merge-*"))
 
 
+def test_what_each_branch_changed_alone_is_a_possible_conflict(repo: GitRepo) -> None:
+    repo.git("checkout", "--quiet", "-b", "still", "main~1")
+    repo.git("commit", "--quiet", "--allow-empty", "-m", "still")
+    assert "possible conflict" in repo.theta("merge", "math", "code", "--dry-run", "--group", "c=base")
+
+
+def test_a_dry_run_foretells_what_git_cannot_merge(repo: GitRepo) -> None:
+    repo.git("checkout", "--quiet", "-b", "without", "main~1")
+    repo.git("rm", "--quiet", MODEL)
+    repo.commit("without")
+    for option in (["--dry-run"], []):
+        done = repo.run("git", "theta", "merge", "math", *option, code=1)
+        assert f"math conflicts in {MODEL}".encode() in done.stderr
+
+
+def test_an_untracked_file_in_the_way_is_named_and_stays(repo: GitRepo) -> None:
+    repo.write("math.txt", b"mine")
+    done = repo.run("git", "theta", "merge", "math", code=1)
+    assert b"math.txt is not tracked" in done.stderr
+    assert repo.read("math.txt") == b"mine"
+    assert repo.git("log", "-1", "--format=%s") == "main"
+
+
 def test_conflicts_change_nothing(repo: GitRepo) -> None:
     done = repo.run("git", "theta", "merge", "math", "code", "--strategy", "conflict", code=1)
     assert b"both sides changed it: c" in done.stderr
@@ -175,6 +200,35 @@ def test_merge_file(tmp_path: Path, branches: GitRepo) -> None:
     assert b"ours stands" in done.stderr
     assert (tmp_path / "merged").read_bytes() == checkpoint(a=1, c=4, d=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "merged", "ours", "theirs"]
+
+
+HANGING = """
+import sys, threading
+from git_theta.merge.strategy import Strategy
+def hang(task):
+    print("hanging", file=sys.stderr, flush=True)
+    threading.Event().wait()
+HANG = Strategy("hang", hang, "never ends")
+"""
+
+
+def test_an_interrupt_does_not_wait_for_a_strategy_that_hangs(tmp_path: Path, branches: GitRepo) -> None:
+    for name, content in (("base", checkpoint()), ("ours", checkpoint(c=4)), ("theirs", checkpoint(c=2))):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "hanging.py").write_text(HANGING)
+    (tmp_path / "hanging-1.dist-info").mkdir()
+    (tmp_path / "hanging-1.dist-info" / "entry_points.txt").write_text("[git_theta.merges]\nhang = hanging:HANG\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    command = ["git-theta", "merge-file", "base", "ours", "theirs", "-o", "merged", "--strategy", "hang"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env={**branches.env, "PYTHONPATH": path}, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr
+        assert process.stderr.readline() == b"hanging\n"
+        process.send_signal(signal.SIGINT)
+        assert b"interrupted" in process.stderr.read()
+    assert process.returncode == 130
+    assert not (tmp_path / "merged").exists()
 
 
 def test_fisher_diagonals_come_from_files(repo: GitRepo, tmp_path: Path) -> None:

@@ -115,7 +115,9 @@ def total(task: Task, given: Sequence[float]) -> float:
     if not math.isfinite(amount):
         raise StrategyError(f"{task.name}: the sum of the weights is too large for a number", hint="give smaller ones")
     if abs(amount) <= 1e-12 * sum(map(abs, given)):
-        raise StrategyError(f"{task.name}: weights that sum to 0 cannot be normalised", hint="give others")
+        raise StrategyError(
+            f"{task.name}: weights that sum to 0 cannot be normalised", hint="choose some with another sum"
+        )
     return amount
 
 
