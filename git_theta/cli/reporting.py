@@ -103,8 +103,11 @@ def _written(reports: Iterable[Report], wish: Wish, workspace: Workspace | None)
     else:
         from git_theta.diff import markdown
 
+        room = markdown.ROOM  # of all reports together: they make one comment
         for report in reports:
-            yield "\n".join(markdown.render(report, wish.expand, wish.sort, wish.top))
+            text = "\n".join(markdown.render(report, wish.expand, wish.sort, wish.top, max(room, 0)))
+            room -= len(text) + 1
+            yield text
 
 
 def bare(report: Report) -> Iterator[str]:

@@ -35,6 +35,7 @@ def _shown(report: Report, sort: str, top: int | None) -> Sequence[Line]:
 def _file(report: Report, shown: Sequence[Line]) -> dict[str, Any]:
     comparison = report.comparison
     return {
+        "paths": [None if path is None else _valid(path) for path in (report.old_path, report.new_path)],
         "old": _side(report.old_path, comparison.old),
         "new": _side(report.new_path, comparison.new),
         "counts": {

@@ -20,6 +20,7 @@ from git_theta.diff.words import (
     shape,
     totals,
 )
+from git_theta.errors import Exit
 
 _GAP = "  "
 _OPTIONAL = (6, 5)
@@ -69,8 +70,16 @@ def render(report: Report, style: Style) -> Iterator[str]:
         yield style.paint(f"... and {plural(len(found) - len(shown), 'line')} more", _DIM)
     if report.comparison.frame_changed:
         yield from _everything_else(report, style)
-    if any(finding.problem for finding in report.findings.values()):
-        yield "hint: git theta fetch brings the objects of HEAD, git theta fetch COMMIT those of another one"
+    yield from (f"hint: {text}" for text in _remedies(report))
+
+
+def _remedies(report: Report) -> Iterator[str]:
+    """What to type where values could not be had."""
+    codes = {finding.problem.exit_code for finding in report.findings.values() if finding.problem}
+    if Exit.MISSING in codes:
+        yield "git theta fetch brings the objects of HEAD, git theta fetch COMMIT those of another one"
+    if codes - {Exit.MISSING}:
+        yield "git theta fsck moves damaged objects away, git theta fetch then brings good ones"
 
 
 def _totals(report: Report, width: int) -> Iterator[str]:

@@ -213,7 +213,7 @@ def parse_span(lines: str) -> tuple[tuple[Group, ...], int, Digest]:
     return groups, length, Digest(found[0]["digest"])
 
 
-_RESTORE = "restore it from history: git checkout HEAD -- PATH"
+_RESTORE = "git log -- FILE shows its commits; git checkout COMMIT -- FILE takes it from a good one"
 
 
 def _damaged(line: int, what: str) -> DamagedManifest:
