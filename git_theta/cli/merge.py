@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from git_theta.cli.heads import CannotMerge, Head, common_ancestor, independent, named_heads
 from git_theta.cli.merge_table import Table
 from git_theta.cli.merging import Chosen, chosen_policy, memory, merger, parse_options, recalled, warn_of_patterns
 from git_theta.cli.output import warn
@@ -34,10 +35,6 @@ from git_theta.merge.leaves import Fingerprint
 from git_theta.merge.merger import Merged, Versions, settle
 from git_theta.merge.plan import Action, Combine, Policy, Remembered, Stop
 from git_theta.model import Manifest
-
-
-class CannotMerge(ThetaError):
-    """The branches, or what is checked out, do not allow it."""
 
 
 class MissingForTest(ThetaError):
@@ -69,15 +66,6 @@ class Wish:
     unrelated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """One commit to merge: what people call it, and its weight where weights were given."""
-
-    name: str
-    commit: str
-    weight: float | None = None
-
-
 @click.command("merge")
 @click.argument("branches", nargs=-1, required=True)
 @click.option("--strategy", metavar="S[:PARAMS]", help="For groups that more than one branch changed.")
@@ -107,12 +95,10 @@ def command(
     """
     workspace = open_workspace()
     try:
-        commits = [_commit(workspace, name) for name in ("HEAD", *branches)]
-        given = _numbers(weights, len(commits)) or [None] * len(commits)
-        named = list(map(Head, ("ours", *branches), commits, given))
-        heads = _independent(workspace, named)
+        named = named_heads(workspace, branches, weights)
+        heads = independent(workspace, named)
         wish = Wish(strategy, parse_options(strategy, groups), unrelated)
-        if heads[0].commit == commits[0] and len(heads) == 1:
+        if len(heads) == 1 and heads[0] is named[0]:
             click.echo("Already up to date.")
             return Exit.OK
         contained = {head.name for head in named[1:]} - {head.name for head in heads}
@@ -125,53 +111,9 @@ def command(
         workspace.close()
 
 
-def _commit(workspace: Workspace, name: str) -> str:
-    try:
-        answer = ask_git(
-            "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}", cwd=workspace.repository.root
-        )
-    except GitFailed:
-        raise CannotMerge(f"{name!r} is no branch or commit here", hint="git branch --all lists branches") from None
-    return answer.decode().strip()
-
-
-def _numbers(text: str | None, count: int) -> list[float | None] | None:
-    if text is None:
-        return None
-    try:
-        numbers: list[float | None] = [float(word) for word in text.split(",")]
-    except ValueError:
-        raise click.UsageError(f"--weights {text!r}: expected numbers and commas") from None
-    if len(numbers) != count:
-        raise click.UsageError(
-            f"--weights has {len(numbers)} numbers, expected {count}: the current branch comes first"
-        )
-    return numbers
-
-
-def _independent(workspace: Workspace, heads: Sequence[Head]) -> list[Head]:
-    """The heads that are no part of another one, ours first; where ours is a part, the first one it is a part of."""
-    answer = ask_git("merge-base", "--independent", *(head.commit for head in heads), cwd=workspace.repository.root)
-    alone = set(answer.decode().split())
-    kept: dict[str, Head] = {}
-    for head in heads:
-        if head.commit in alone and head.commit not in kept:
-            kept[head.commit] = head
-    found = list(kept.values())
-    if heads[0].commit not in kept:
-        ahead = next(head for head in found if _is_ancestor(workspace, heads[0].commit, head.commit))
-        found.sort(key=lambda head: head is not ahead)
-    return found
-
-
-def _is_ancestor(workspace: Workspace, commit: str, of: str) -> bool:
-    answer = ask_git("rev-list", "--max-count=1", commit, f"^{of}", cwd=workspace.repository.root)
-    return not answer.strip()
-
-
 def _models(workspace: Workspace, heads: Sequence[Head], wish: Wish) -> list[Model]:
     """Every checkpoint that at least one branch changed and that two of them have."""
-    base = _base(workspace, [head.commit for head in heads])
+    base = common_ancestor(workspace, [head.commit for head in heads])
     trees = [_checkpoints(workspace, head.commit) for head in heads]
     before = _checkpoints(workspace, base) if base else {}
     shared = _shared(workspace, heads) if len(heads) > 2 else {}
@@ -201,7 +143,7 @@ def _shared(workspace: Workspace, heads: Sequence[Head]) -> dict[tuple[int, int]
     """The checkpoints of the common ancestor of each pair of heads."""
     trees = {}
     for pair in combinations(range(len(heads)), 2):
-        base = _base(workspace, [heads[at].commit for at in pair])
+        base = common_ancestor(workspace, [heads[at].commit for at in pair])
         if base:
             trees[pair] = _checkpoints(workspace, base)
     return trees
@@ -220,12 +162,6 @@ def _manifest(workspace: Workspace, branch: str, path: str, blob: str) -> Manife
     if manifest is None:
         raise CannotMerge(f"{printable(path)}: has no valid manifest in {branch}", hint="git theta fsck")
     return manifest
-
-
-def _base(workspace: Workspace, commits: Sequence[str]) -> str | None:
-    """The best common ancestor of all; None where they have none."""
-    answer = ask_git("merge-base", "--octopus", *commits, cwd=workspace.repository.root, codes=(0, 1))
-    return answer.decode().split("\n", 1)[0].strip() or None
 
 
 def _checkpoints(workspace: Workspace, commit: str) -> dict[str, tuple[str, str]]:
