@@ -31,6 +31,16 @@ LINK = "120000"
 _STAGES = {"--base": "1", "--ours": "2", "--theirs": "3"}
 
 
+def stored_otherwise(old: Side, new: Side) -> str | None:
+    """What to say where one side is a manifest and the other a whole file in Git."""
+    sides = [side.summary.objects is not None for side in (old, new) if side.summary]
+    if sides == [False, True]:
+        return "Git itself stored the whole file before; now its groups are stored by themselves"
+    if sides == [True, False]:
+        return "its groups were stored by themselves before; now Git itself stores the whole file"
+    return None
+
+
 class TooManyVersions(ThetaError):
     """The words name a merge with all its parents, or more than two commits."""
 

@@ -12,7 +12,17 @@ from pathlib import Path
 
 import click
 
-from git_theta.cli.changed import Pair, blobs, changed, compare_blobs, link_notes, link_target, side
+from git_theta.cli.changed import (
+    DamagedVersion,
+    Pair,
+    blobs,
+    changed,
+    compare_blobs,
+    link_notes,
+    link_target,
+    side,
+    stored_otherwise,
+)
 from git_theta.cli.dashes import KeepsDashes
 from git_theta.cli.output import warn
 from git_theta.cli.pager import paged
@@ -81,11 +91,12 @@ def command(
         files = _two_files(workspace, what, no_index)
         target = _target(workspace, output, files or ())
         names: set[str] = set()
+        damaged: list[DamagedVersion] = []
         if files:
             reports = _of_files(workspace, files, wish, names)
         elif workspace:
             expect()
-            reports = _of_pairs(workspace, words, replace(wish, stat=wish.stat or quiet), names)
+            reports = _of_pairs(workspace, words, replace(wish, stat=wish.stat or quiet), names, damaged)
         else:
             raise NotARepository(
                 "not in a Git repository, and not two files to compare",
@@ -101,16 +112,21 @@ def command(
                 show(found, wish, workspace, target)
         if names:
             require_names(names, wish.groups)
-        if not files and len(what) == 2 and all(Path(name).is_file() for name in what):
-            found_each = (
-                "each file was compared with the index" if found.differing else "neither differs from the index"
-            )
-            warn(found_each, f"git theta diff --no-index {shlex.join(what)} compares one with the other")
+        if not files:
+            _hint_at_two_files(what, found.differing)
     finally:
         if workspace:
             forget(workspace)
             workspace.close()
-    return Exit.FAILED if (exit_code or quiet) and found.differing else Exit.OK
+    differs = Exit.FAILED if (exit_code or quiet) and found.differing else Exit.OK
+    return damaged[0].exit_code if damaged else differs
+
+
+def _hint_at_two_files(what: Sequence[str], differing: bool) -> None:
+    """Two files in a worktree may have been meant as two sides."""
+    if len(what) == 2 and all(Path(name).is_file() for name in what):
+        found = "each file was compared with the index" if differing else "neither differs from the index"
+        warn(found, f"git theta diff --no-index {shlex.join(what)} compares one with the other")
 
 
 class NoSuchFile(ThetaError):
@@ -217,11 +233,19 @@ def _side_of(workspace: Workspace | None, name: str) -> Side:
         raise DamagedManifest(f"{printable(name)}: {error}") from None
 
 
-def _of_pairs(workspace: Workspace, words: Sequence[str], wish: Wish, names: set[str]) -> Iterator[Report]:
+def _of_pairs(
+    workspace: Workspace, words: Sequence[str], wish: Wish, names: set[str], damaged: list[DamagedVersion]
+) -> Iterator[Report]:
+    """A report for each pair that differs; those that cannot be read are said, noted in ``damaged``, and passed by."""
     named = blobs(words)
     for pair in [named] if named else changed(workspace, words):
-        report = _of_pair(workspace, pair, wish, names)
-        if (pair.notes and not wish.groups) or not report.comparison.equal:
+        try:
+            report = _of_pair(workspace, pair, wish, names)
+        except DamagedVersion as error:
+            warn(str(error), error.hint)
+            damaged.append(error)
+            continue
+        if (report.notes and not wish.groups) or not report.comparison.equal:
             yield report
 
 
@@ -231,6 +255,8 @@ def _of_pair(workspace: Workspace, pair: Pair, wish: Wish, names: set[str]) -> R
     notes = [*pair.notes, *link_notes(link_target(workspace, pair.old), link_target(workspace, pair.new))]
     old, new = side(workspace, pair.old), side(workspace, pair.new)
     names.update(_names(old, new))
+    if pair.old and pair.new and pair.old.blob and pair.new.blob and (said := stored_otherwise(old, new)):
+        notes.append(said)
     try:
         return make_report(pair.paths, (old, new), wish, workspace.settings.threads, notes)
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from git_theta.cli.changed import LINK, link_notes
+from git_theta.cli.changed import LINK, link_notes, stored_otherwise
 from git_theta.cli.dashes import TakesWords
 from git_theta.cli.output import drop_output
 from git_theta.cli.reporting import Wish, bare, make_report, show
@@ -57,7 +57,7 @@ def command(path: str, sides: tuple[str, ...]) -> int:
         shown = (paths[0], paths[1] if new.summary else None)
         report = make_report(shown, (old, new), Wish(), workspace.settings.threads, _without_index(notes))
         if report.comparison.equal and not report.notes:
-            report = replace(report, notes=(_STORED_ANEW,))
+            report = replace(report, notes=(stored_otherwise(old, new) or _STORED_ANEW,))
         show([report], Wish(), workspace)
         sys.stdout.flush()
         old.close()

@@ -45,6 +45,7 @@ def _file(report: Report, shown: Sequence[Line]) -> dict[str, Any]:
         },
         "stored_bytes": comparison.stored,
         "everything_else_changed": comparison.frame_changed,
+        "values_unread": report.unread,
         "values": [{"path": _valid(leaf.path), "old": leaf.old, "new": leaf.new} for leaf in report.leaves or ()],
         "notes": [_valid(note) for note in report.notes],
         "groups": [_group(line.changes[0], line.findings[0]) for line in shown],

@@ -25,7 +25,7 @@ def render(
     path = report.new_path if report.new_path is not None else report.old_path
     found = lines(report, expand, sort)
     shown = found if top is None else loudest(found)[:top]
-    head = [f"### {_code(path or '')}", "", _plain(totals(report.comparison))]
+    head = [f"### {_code(printable(path) if path else '')}", "", _plain(totals(report.comparison))]
     head += [f"\n{_plain(readable(note))}" for note in report.notes]
     loud = [f"\n⚠️ **{_code(line.title)}: {_plain(r.text)}**" for line in found for r in remarks(line) if r.loud]
     head += _cut(loud, room // 4, "\n... and {} more")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -162,7 +162,7 @@ def compare(old: Summary | None, new: Summary | None) -> Comparison:
 def of_changes(old: Summary | None, new: Summary | None, changes: tuple[Change, ...]) -> Comparison:
     """The comparison of two sides whose changes are known, of groups alone."""
     before, after = ([value.group.name for value in side.values] if side else [] for side in (old, new))
-    both = set(before).intersection(after)
+    both = set(before).intersection(after) - _names_of(changes)
     moved = _moved(*([name for name in order if name in both] for order in (before, after)))
     unchanged = (new.groups if new else 0) - _present(changes)
     return Comparison(old, new, changes, unchanged, moved, frame_changed=False)
@@ -184,7 +184,7 @@ def compare_texts(old: bytes, new: bytes) -> Comparison | None:
         found = compare(*(_of_glance(side, common, counted) for side in (before, after)))
     except (ThetaError, ValueError):
         return None
-    both = present[0] & present[1]
+    both = (present[0] & present[1]) - _names_of(found.changes)
     return replace(found, moved=_moved(*([name for name in order if name in both] for order in orders)))
 
 
@@ -243,6 +243,11 @@ def _ties(
     tied = tuple(name for name in new.ties if name in before and name not in old.ties)
     untied = tuple(name for name in old.ties if name in after and name not in new.ties)
     return tied, untied
+
+
+def _names_of(changes: Iterable[Change]) -> set[str]:
+    """The groups that changed, by all their names: they have lines, and are not told as moved besides."""
+    return {value.group.name for change in changes for value in (change.old, change.new) if value}
 
 
 def _moved(old: list[str], new: list[str]) -> int:

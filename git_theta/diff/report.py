@@ -30,8 +30,8 @@ class Report:
     """One file's comparison. A path is None on the side that does not have the file.
 
     ``findings`` are by group name, and empty for a report of manifests alone. ``leaves`` are the values besides
-    tensors that differ, None where nobody looked. ``notes`` are sentences about the file: its mode, why values
-    are not known.
+    tensors that differ, None where nobody looked, ``unread`` where looking failed. ``notes`` are sentences about the
+    file: its mode, why values are not known.
     """
 
     old_path: str | None
@@ -39,6 +39,7 @@ class Report:
     comparison: Comparison
     findings: dict[str, Finding] = field(default_factory=dict)
     leaves: tuple[LeafChange, ...] | None = None
+    unread: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -115,6 +116,7 @@ def with_values(
     comparison = report.comparison
     findings = find_all(comparison.changes, old, new, threads, histogram)
     leaves: tuple[LeafChange, ...] | None = None
+    unread = False
     if comparison.frame_changed:
         from git_theta.diff.leaves import leaf_changes  # few reports read what is no tensor
 
@@ -123,7 +125,8 @@ def with_values(
             for summary, values in ((comparison.old, old), (comparison.new, new))
         ]
         leaves = leaf_changes(*sides) if all(sides) else None
-    return replace(report, findings=findings, leaves=leaves)
+        unread = leaves is None
+    return replace(report, findings=findings, leaves=leaves, unread=unread)
 
 
 def lines(report: Report, expand: bool = False, sort: str = "model") -> list[Line]:

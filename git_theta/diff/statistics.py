@@ -100,7 +100,7 @@ def _any(words: NDArray[np.bool_], parts: int) -> NDArray[np.bool_]:
 
 
 class _Tally:
-    """Running sums over blocks. Sums of squares are in units of ``scale`` squared, a power of two."""
+    """Running sums over blocks. Each sum has its own unit, a power of two: one side may be huge, the other tiny."""
 
     def __init__(self, old: Elements, new: Elements, columns: int | None, histogram: bool) -> None:
         self._old, self._new = old, new
@@ -111,8 +111,8 @@ class _Tally:
         self._changed = self._finite = self._one_ulp = self._converted = 0
         self._nan_in = self._nan_out = self._inf_in = self._inf_out = self._inf_other = 0
         self._bits_only = self._same_dtype
-        self._scale = 1.0
         self._sums = np.zeros(4)  # old·old, new·new, old·new, change·change
+        self._units = np.zeros(4, np.int64)  # exponents of 2
         self._largest = 0.0
         self._was_zero = self._is_zero = True
         self._histogram = np.zeros(len(HISTOGRAM), np.int64) if histogram else None
@@ -147,8 +147,10 @@ class _Tally:
             ulps = self._neighbours(old[usable], new[usable], finite)
             before, after, change = (np.where(usable, values, 0) for values in (before, after, change))
             self._add_scaled(before, after, change)
+            if not usable.all():
+                self._rank = None  # a change that is no number has none
         else:
-            self._accumulate(sums, 1.0)
+            self._accumulate(sums, np.zeros(4, np.int64))
         self._finite += finite
         self._one_ulp += ulps
         self._magnitudes(change)
@@ -192,19 +194,24 @@ class _Tally:
 
     def _add_scaled(self, before: Floats, after: Floats, change: Floats) -> None:
         """As the plain sums, where squares would leave the range of float64."""
-        top = max(float(np.abs(before).max()), float(np.abs(after).max()))
-        if top:
-            scale = math.ldexp(1.0, min(max(math.frexp(top)[1], -1000), 1000))
-            change = np.where(np.isfinite(change), change / scale, after / scale - before / scale)
-            self._accumulate(_products(before / scale, after / scale, change), scale)
+        old, new = _exponent(before), _exponent(after)
+        if not np.isfinite(change).all():
+            step = max(old, new) + 1
+            change = np.ldexp(after, -step) - np.ldexp(before, -step)
+        else:
+            step = _exponent(change)
+            change = np.ldexp(change, -step)
+        units = np.array([2 * old, 2 * new, old + new, 2 * step])
+        self._accumulate(_products(np.ldexp(before, -old), np.ldexp(after, -new), change), units)
 
-    def _accumulate(self, sums: Floats, scale: float) -> None:
-        if not self._sums.any():
-            self._scale = scale
-        elif scale > self._scale:
-            self._sums *= (self._scale / scale) ** 2
-            self._scale = scale
-        self._sums += sums * (scale / self._scale) ** 2
+    def _accumulate(self, sums: Floats, units: NDArray[np.int64]) -> None:
+        """Add sums in units of powers of two, each to what there is, in the larger unit of the two."""
+        if not (units.any() or self._units.any()):
+            self._sums += sums
+            return
+        common = np.where(self._sums == 0, units, np.where(sums == 0, self._units, np.maximum(units, self._units)))
+        self._sums = np.ldexp(self._sums, self._units - common) + np.ldexp(sums, units - common)
+        self._units = common
 
     def _magnitudes(self, change: Floats) -> None:
         if self._old.parts == 2:
@@ -220,7 +227,9 @@ class _Tally:
         if not self._numeric:
             return Statistics(count, self._changed, numeric=False)
         old, new, product, change = (float(found) for found in self._sums)
+        halves = [int(unit) for unit in self._units // 2]  # a norm's unit; that of the product may be odd
         norms = math.sqrt(old) * math.sqrt(new)
+        angle = int(self._units[2]) - halves[0] - halves[1]
         return Statistics(
             count,
             self._changed,
@@ -228,12 +237,12 @@ class _Tally:
             one_ulp=self._one_ulp,
             converted=self._converted,
             bits_only=bool(self._changed and self._bits_only and not self._largest),
-            old_norm=self._scale * math.sqrt(old),
-            new_norm=self._scale * math.sqrt(new),
-            delta_norm=self._scale * math.sqrt(change),
-            relative=math.sqrt(change) / math.sqrt(old) if old else None,
+            old_norm=_ldexp(math.sqrt(old), halves[0]),
+            new_norm=_ldexp(math.sqrt(new), halves[1]),
+            delta_norm=_ldexp(math.sqrt(change), halves[3]),
+            relative=_ldexp(math.sqrt(change) / math.sqrt(old), halves[3] - halves[0]) if old else None,
             largest=self._largest,
-            cosine=(_bounded(product / norms) if self._largest else 1.0) if norms else None,
+            cosine=(_bounded(_ldexp(product / norms, angle)) if self._largest else 1.0) if norms else None,
             nan_in=self._nan_in,
             nan_out=self._nan_out,
             inf_in=self._inf_in,
@@ -296,6 +305,19 @@ def _epsilon(native: np.dtype[Any]) -> float:
     import ml_dtypes
 
     return float(ml_dtypes.finfo(native).eps)
+
+
+def _exponent(values: Floats) -> int:
+    """Of the least power of two above the largest magnitude; 0 without any."""
+    return math.frexp(float(np.abs(values).max()))[1]
+
+
+def _ldexp(value: float, exponent: int) -> float:
+    """``value`` times a power of two; infinity beyond the range of float64."""
+    try:
+        return math.ldexp(value, exponent)
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def _bounded(cosine: float) -> float:

@@ -76,7 +76,7 @@ def render(report: Report, style: Style) -> Iterator[str]:
 def _remedies(report: Report) -> Iterator[str]:
     """What to type where values could not be had."""
     codes = {finding.problem.exit_code for finding in report.findings.values() if finding.problem}
-    if Exit.MISSING in codes:
+    if Exit.MISSING in codes or (report.unread and not codes):
         yield "git theta fetch brings the objects of HEAD, git theta fetch COMMIT those of another one"
     if codes - {Exit.MISSING}:
         yield "git theta fsck moves damaged objects away, git theta fetch then brings good ones"

@@ -219,6 +219,8 @@ def frame_reason(report: Report) -> str:
     """Why what is around the tensors differs, where no value in it is told; empty where none is known."""
     if report.leaves:
         return ""
+    if report.unread:
+        return "its values cannot be read here, so whether any differs is not known"
     changes = report.comparison.changes
     structural = any(change.kind not in (Kind.CHANGED, Kind.TIED) or _retyped(change) for change in changes)
     if structural or report.comparison.moved:
@@ -267,7 +269,7 @@ def scientific(value: float) -> str:
         return "0"
     if math.isinf(value):
         return ">1.8e308"
-    if 0.01 <= abs(value) < 1000:
+    if 0.00995 <= abs(value) < 1000:
         return f"{value:.2g}" if abs(value) < 99.5 else f"{value:.0f}"
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa}e{int(exponent)}"

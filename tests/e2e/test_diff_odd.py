@@ -7,9 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from safetensors.numpy import load, save
 
 from tests.e2e.conftest import make_repository
 from tests.e2e.support import MODEL, checkpoint, objects, track_checkpoints
+from tests.e2e.transfer import duplicate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -230,6 +232,42 @@ def test_a_damaged_manifest_in_history_is_named_and_stops_no_log(damaged: GitRep
     told = refused(damaged, "blame", MODEL, "HEAD~2", code=4)
     assert f"{MODEL} in HEAD~2: " in told
     assert "PATH" not in said + told + done.stderr.decode()
+
+
+def test_a_damaged_manifest_hides_no_other_file(damaged: GitRepo, tmp_path: Path) -> None:
+    repo = duplicate(damaged, tmp_path)
+    repo.write("other.safetensors", checkpoint("abc"))
+    repo.git("add", "other.safetensors")
+    done = repo.run("git", "theta", "diff", "--cached", "HEAD~2", code=4)
+    assert b"3 added" in done.stdout
+    assert b"is damaged" in done.stderr
+
+
+def test_what_git_itself_stored_before_is_said(tmp_path: Path) -> None:
+    repo = make_repository(tmp_path)
+    repo.write(MODEL, checkpoint("abc"))
+    repo.commit("whole")
+    track_checkpoints(repo)
+    repo.git("add", "--renormalize", ".")
+    repo.git("commit", "--message", "stored anew", "--allow-empty")
+    repo.git("tag", "whole", ":/whole")
+    said = "Git itself stored the whole file before"
+    assert said in repo.theta("diff", "whole", "HEAD", "--", MODEL)
+    assert said in repo.git("diff", "whole", "HEAD", "--", MODEL)
+
+
+def test_metadata_that_cannot_be_read_is_not_called_equal(tmp_path: Path) -> None:
+    repo = track_checkpoints(make_repository(tmp_path))
+    arrays = load(checkpoint("abc"))
+    for version in ("1", "2"):
+        repo.write(MODEL, save(arrays, {"version": version, "padding": "p" * 5000}))
+        repo.commit(version)
+    for path in objects(repo):
+        path.unlink()
+    said = repo.theta("diff", "HEAD~1", "HEAD")
+    assert "its values cannot be read here" in said
+    assert "hint: git theta fetch" in said
+    assert '"values_unread": true' in repo.theta("diff", "HEAD~1", "HEAD", "--format", "json")
 
 
 def test_a_file_is_new_where_it_was_first_tracked(damaged: GitRepo) -> None:

@@ -217,3 +217,27 @@ def test_the_histogram_counts_every_finite_change_once() -> None:
     new[:1000] += np.float32(0.25)
     found = run(old.tobytes(), new.tobytes(), "float32", old.size, histogram=True)
     assert sum(found.histogram) == int(np.count_nonzero(old != new))
+
+
+@pytest.mark.parametrize("exponent", [100, 165, 200, 307])
+def test_a_number_that_exploded_spoils_no_other_norm(exponent: int) -> None:
+    before = np.arange(1.0, 9.0)
+    after = before.copy()
+    after[3] = 10.0**exponent
+    norm = math.sqrt(204.0)
+    found = run(before.tobytes(), after.tobytes(), "float64", 8)
+    assert found.old_norm == pytest.approx(norm)
+    assert found.new_norm == pytest.approx(10.0**exponent)
+    assert found.relative == pytest.approx(10.0**exponent / norm)
+    assert found.cosine == pytest.approx(4.0 / norm)
+    back = run(after.tobytes(), before.tobytes(), "float64", 8)
+    assert back.new_norm == pytest.approx(norm)
+    assert back.relative == pytest.approx(1.0)
+    assert back.cosine == pytest.approx(4.0 / norm)
+
+
+def test_a_change_that_is_no_number_has_no_rank() -> None:
+    before = np.random.default_rng(0).standard_normal((64, 64)).astype("f4")
+    after = before.copy()
+    after[3, 4], after[5, 6] = np.nan, 2.0
+    assert run(before.tobytes(), after.tobytes(), "float32", 4096, columns=64).rank is None
