@@ -87,7 +87,7 @@ def command(
         raise click.UsageError("--base, --ours and --theirs: one side at a time")
     workspace = _workspace()
     try:
-        words = [*(_GITS[name] for name, given in for_git.items() if given), *what, *ctx.meta["paths"]]
+        words = _words(workspace, for_git, what, ctx.meta["paths"])
         files = _two_files(workspace, what, no_index)
         target = _target(workspace, output, files or ())
         names: set[str] = set()
@@ -120,6 +120,17 @@ def command(
             workspace.close()
     differs = Exit.FAILED if (exit_code or quiet) and found.differing else Exit.OK
     return damaged[0].exit_code if damaged else differs
+
+
+def _words(
+    workspace: Workspace | None, for_git: dict[str, bool], what: Sequence[str], paths: Sequence[str]
+) -> list[str]:
+    """What to ask Git; in a bare repository HEAD stands for the index."""
+    options = [_GITS[name] for name, given in for_git.items() if given]
+    if for_git["cached"] and workspace and workspace.repository.worktree is None:
+        options.remove("--cached")
+        what = [*(what or ["HEAD"]), "HEAD"]
+    return [*options, *what, *paths]
 
 
 def _hint_at_two_files(what: Sequence[str], differing: bool) -> None:

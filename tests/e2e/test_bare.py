@@ -39,6 +39,11 @@ def test_a_bare_repository_compares_commits(bare: GitRepo) -> None:
     assert bare.theta("diff", "--name-only", "HEAD~1", "HEAD") == f"{MODEL}\ta"
 
 
+def test_head_stands_for_the_index_of_a_bare_repository(bare: GitRepo) -> None:
+    assert bare.theta("diff", "--cached", "HEAD~1") == bare.theta("diff", "HEAD~1", "HEAD")
+    assert bare.theta("diff", "--cached") == ""
+
+
 def test_status_of_a_bare_repository_is_that_of_head(bare: GitRepo) -> None:
     (file,) = json.loads(bare.theta("status", "--json"))["files"]
     assert (file["path"], file["worktree"], len(file["missing_objects"])) == (MODEL, "no worktree", 2)

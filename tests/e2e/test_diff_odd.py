@@ -247,10 +247,10 @@ def test_what_git_itself_stored_before_is_said(tmp_path: Path) -> None:
     repo = make_repository(tmp_path)
     repo.write(MODEL, checkpoint("abc"))
     repo.commit("whole")
+    repo.git("tag", "whole")
     track_checkpoints(repo)
     repo.git("add", "--renormalize", ".")
-    repo.git("commit", "--message", "stored anew", "--allow-empty")
-    repo.git("tag", "whole", ":/whole")
+    repo.git("commit", "--message", "by its groups", "--allow-empty")
     said = "Git itself stored the whole file before"
     assert said in repo.theta("diff", "whole", "HEAD", "--", MODEL)
     assert said in repo.git("diff", "whole", "HEAD", "--", MODEL)
