@@ -19,8 +19,11 @@ from git_theta.diff.rank import RankTracker
 from git_theta.tensors.elements import Elements, Floats, Words, elements
 from git_theta.tensors.feed import Feed
 
-BLOCK = 1 << 15
-"""Elements per block: the temporary arrays of one stay in a core's cache."""
+BLOCK = 1 << 16
+"""Elements per block: the temporary arrays of one stay in the caches, and threads seldom wait for each other.
+
+Of 2^13 to 2^17 this was the fastest, on two threads by 7% before 2^15.
+"""
 
 _HALF = 2.0**32
 
