@@ -173,16 +173,16 @@ def compare_texts(old: bytes, new: bytes) -> Comparison | None:
     before, after = glance(old), glance(new)
     if before is None or after is None:
         return None
-    orders = names(before.pieces), names(after.pieces)
-    present = set(orders[0]), set(orders[1])
-    if any(len(order) != len(unique) for order, unique in zip(orders, present, strict=True)):
-        return None
     common = set(before.pieces).intersection(after.pieces)
     alike = [piece for piece in after.pieces if piece in common]
     try:
+        orders = names(before.pieces), names(after.pieces)
         counted = Alike(groups(alike), parameters(alike))
         found = compare(*(_of_glance(side, common, counted) for side in (before, after)))
     except (ThetaError, ValueError):
+        return None
+    present = set(orders[0]), set(orders[1])
+    if any(len(order) != len(unique) for order, unique in zip(orders, present, strict=True)):
         return None
     both = (present[0] & present[1]) - _names_of(found.changes)
     return replace(found, moved=_moved(*([name for name in order if name in both] for order in orders)))

@@ -7,6 +7,7 @@ checked, so the pieces are those that were sealed; a text about which there is a
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -73,11 +74,11 @@ def _objects(table: str) -> dict[Oid, int] | None:
 
 
 def names(pieces: Iterable[str]) -> list[str]:
-    """The groups' names as the manifest writes them, aliases included."""
+    """The groups' names, aliases included; raises :class:`ValueError` for one that is written wrongly."""
     found: list[str] = []
     for piece in pieces:
         if "\n" in piece or piece.startswith('"'):
-            found += _NAMES.findall(piece)
+            found += [json.loads(name) if name.startswith('"') else name for name in _NAMES.findall(piece)]
         else:
             found.append(piece.partition(" ")[0])
     return found
