@@ -21,6 +21,7 @@ from git_theta.cli.workspace import Workspace
 from git_theta.diff import Comparison, compare_texts
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.process import GitFailed, ask_git
+from git_theta.gitio.stages import stages
 from git_theta.manifest import DamagedManifest, ManifestFromNewerVersion, looks_like_manifest
 
 _RAW = ("diff", "--raw", "-z", "--no-abbrev", "--find-renames", "--no-ext-diff", "--ignore-submodules")
@@ -210,13 +211,11 @@ def _with_stages(pairs: list[Pair], words: Sequence[str]) -> list[Pair]:
     if "--cached" in words:
         return [replace(pair, new=None) if pair.unmerged else pair for pair in pairs]
     stage = next((word for word in _STAGES if word in words), "--ours")
-    listed = os.fsdecode(ask_git("ls-files", "--unmerged", "--full-name", "-z", "--", ":/")).split("\0")[:-1]
-    entries = (line.partition("\t")[::2] for line in listed)
-    stages = {(path, words.split(" ")[2]): words.split(" ") for words, path in entries}
+    listed = stages(":/")
     found = []
     for pair in pairs:
         if pair.unmerged:
-            mode, blob = stages.get((pair.unmerged, _STAGES[stage]), ["000000", "", ""])[:2]
+            mode, blob = listed.get(pair.unmerged, {}).get(_STAGES[stage], ("000000", ""))
             sides = _place(pair.unmerged, mode, blob), pair.new
             old, new = reversed(sides) if "-R" in words else sides
             found.append(Pair(old, new, pair.unmerged, stage[2:]))

@@ -14,7 +14,7 @@ from pathlib import Path
 from git_theta.cli.text import typed
 from git_theta.cli.tracked import absolute, filtered
 from git_theta.cli.workspace import Workspace
-from git_theta.gitio.process import ask_git
+from git_theta.gitio.stages import stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,10 @@ def conflicts(workspace: Workspace, pathspecs: Sequence[str] = ()) -> list[Confl
     """Every unmerged tracked path; ``pathspecs`` are Git's, and none means the current folder."""
     if workspace.repository.worktree is None:
         return []
-    stages: dict[str, set[str]] = {}
-    for record in os.fsdecode(ask_git("ls-files", "-u", "-z", "--full-name", "--", *pathspecs)).split("\0")[:-1]:
-        fields, _, path = record.partition("\t")
-        stages.setdefault(path, set()).add(fields[-1])
-    handled = filtered(workspace, list(stages))
+    listed = stages(*pathspecs)
+    handled = filtered(workspace, list(listed))
     return [
         Conflict(path, Path(os.path.relpath(absolute(workspace, path))).as_posix(), "2" in found, "3" in found)
-        for path, found in sorted(stages.items())
+        for path, found in sorted(listed.items())
         if path in handled
     ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from types import TracebackType
 
 from git_theta.cli.output import drop_output, warn
@@ -41,6 +40,8 @@ def main() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         warn("interrupted")
+        import threading  # no filter needs it to start
+
         if threading.active_count() > 1:
             os._exit(Exit.INTERRUPTED)  # Python itself would wait for threads that may never end
         return Exit.INTERRUPTED

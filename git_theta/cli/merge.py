@@ -12,6 +12,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 
@@ -114,9 +115,11 @@ def command(
 def _models(workspace: Workspace, heads: Sequence[Head], wish: Wish) -> list[Model]:
     """Every checkpoint that at least one branch changed and that two of them have."""
     base = common_ancestor(workspace, [head.commit for head in heads])
-    trees = [_checkpoints(workspace, head.commit) for head in heads]
-    before = _checkpoints(workspace, base) if base else {}
-    shared = _shared(workspace, heads) if len(heads) > 2 else {}
+    checkpoints = cache(partial(_checkpoints, workspace))  # pairs of heads most often share their ancestors
+    trees = [checkpoints(head.commit) for head in heads]
+    before = checkpoints(base) if base else {}
+    bases = _bases(workspace, heads) if len(heads) > 2 else {}
+    shared = {pair: checkpoints(commit) for pair, commit in bases.items()}
     found = []
     for path in dict.fromkeys(path for tree in trees for path in tree):
         there = [at for at, tree in enumerate(trees) if path in tree]
@@ -139,14 +142,11 @@ def _models(workspace: Workspace, heads: Sequence[Head], wish: Wish) -> list[Mod
     return found
 
 
-def _shared(workspace: Workspace, heads: Sequence[Head]) -> dict[tuple[int, int], dict[str, tuple[str, str]]]:
-    """The checkpoints of the common ancestor of each pair of heads."""
-    trees = {}
-    for pair in combinations(range(len(heads)), 2):
-        base = common_ancestor(workspace, [heads[at].commit for at in pair])
-        if base:
-            trees[pair] = _checkpoints(workspace, base)
-    return trees
+def _bases(workspace: Workspace, heads: Sequence[Head]) -> dict[tuple[int, int], str]:
+    """The common ancestor of each pair of heads, for those that have one."""
+    pairs = combinations(range(len(heads)), 2)
+    found = {pair: common_ancestor(workspace, [heads[at].commit for at in pair]) for pair in pairs}
+    return {pair: commit for pair, commit in found.items() if commit}
 
 
 def _policy_for(workspace: Workspace, path: str, wish: Wish) -> Chosen:

@@ -36,6 +36,7 @@ from git_theta.cli.workspace import Workspace, open_workspace
 from git_theta.errors import Exit, ThetaError
 from git_theta.gitio.index import Written
 from git_theta.gitio.process import ask_git
+from git_theta.gitio.stages import Stages, stages
 from git_theta.manifest import render
 from git_theta.merge.merger import Versions
 from git_theta.merge.plan import BASE, Policy, side
@@ -123,40 +124,25 @@ def unmerged(workspace: Workspace, paths: tuple[str, ...]) -> list[Unmerged]:
     Raises :class:`NothingToResolve` for a path that is neither.
     """
     if not paths:
-        return _staged(workspace, _stages("-u"))
-    open_now = {path: _stages("-u", path) for path in paths}
-    found = {path: stages or _stages("--resolve-undo", path) for path, stages in open_now.items()}
-    items = {path: _staged(workspace, stages) for path, stages in found.items()}
+        return _staged(workspace, stages())
+    open_now = {path: stages(path, literal=True) for path in paths}
+    found = {path: here or stages(path, literal=True, resolved=True) for path, here in open_now.items()}
+    items = {path: _staged(workspace, each) for path, each in found.items()}
     for path, those in items.items():
         if not those and any(items.values()):
             raise NothingToResolve(f"{printable(path)}: is no unmerged checkpoint, so nothing was resolved")
     return list({item.path: item for those in items.values() for item in those}.values())
 
 
-_Stages = dict[str, dict[str, tuple[str, str]]]
-"""Mode and blob by stage, by path."""
-
-
-def _stages(which: str, *paths: str) -> _Stages:
-    """The conflict stages that the index has, or had. Paths are names, and no patterns."""
-    answer = ask_git("--literal-pathspecs", "ls-files", which, "-z", "--full-name", "--", *paths)
-    stages: _Stages = {}
-    for line in os.fsdecode(answer).split("\0")[:-1]:
-        fields, _, path = line.partition("\t")
-        mode, blob, stage = fields.split(" ")
-        stages.setdefault(path, {})[stage] = mode, blob
-    return stages
-
-
-def _staged(workspace: Workspace, stages: _Stages) -> list[Unmerged]:
-    handled = filtered(workspace, list(stages))
+def _staged(workspace: Workspace, listed: Stages) -> list[Unmerged]:
+    handled = filtered(workspace, list(listed))
     return [
         Unmerged(
             path,
             next(found[stage][0] for stage in ("2", "3", "1") if stage in found),
             (found.get("1", ("", ""))[1], found.get("2", ("", ""))[1], found.get("3", ("", ""))[1]),
         )
-        for path, found in stages.items()
+        for path, found in listed.items()
         if path in handled
     ]
 
